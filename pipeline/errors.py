@@ -2,19 +2,19 @@
 
     WanError
     ├── RequestError        a person's mistake: names the field, what was given, what is allowed (zh and en)
-    ├── CheckpointError     a checkpoint that cannot be loaded: missing file, wrong class, unsupported layout
-    ├── EngineError         a backend that cannot be built or run; the next backend may still serve
+    ├── CheckpointError     a checkpoint that cannot be loaded (defined in engines.errors: imports point down only)
+    ├── EngineError         a backend that cannot be built or run (likewise)
     ├── EncoderError        no H.264 encoder opens, or frames that do not fit the one that did
     └── Cancelled           the stop flag was set; what was already made stays valid
 
-`styles` is a leaf and defines `StyleError` itself, as a `ValueError`; callers catch it by that name.
+`styles` is a leaf and has its own `StyleError`, a `ValueError`: a bad style file or weight syntax.
 """
 
 from __future__ import annotations
 
+from engines.errors import CheckpointError, EngineError, WanError
 
-class WanError(Exception):
-    """Base of this project's own errors."""
+__all__ = ["Cancelled", "CheckpointError", "EncoderError", "EngineError", "RequestError", "WanError"]
 
 
 class RequestError(WanError, ValueError):
@@ -31,14 +31,6 @@ class RequestError(WanError, ValueError):
         self.message_en = f"{field}: given {shown}; allowed: {allowed}"
         self.message_zh = f"{field}：输入为 {shown}；允许：{allowed_zh}"
         super().__init__(self.message_en)
-
-
-class CheckpointError(WanError):
-    """A checkpoint that cannot be loaded."""
-
-
-class EngineError(WanError):
-    """A backend that cannot be built or run."""
 
 
 class EncoderError(WanError):

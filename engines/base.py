@@ -1,0 +1,81 @@
+"""The three calls of a backend. Tensors in, tensors out: no prompt, style, scheduler, block or job is known below here.
+
+Every tensor that an engine returns belongs to the caller and is never written to again. All engines of one `Engines`
+live on one device; tensors given to them must be there. Latents are normalised; floats are float32 at this boundary,
+whatever the precision inside.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+
+class TextEncoder(Protocol):
+    """Token ids to prompt embeddings (UMT5 in WAN)."""
+
+    def encode(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        """input_ids, attention_mask int64 [1, S] -> last hidden state float32 [1, S, text_dim], masked rows zeroed."""
+        ...
+
+
+class Transformer(Protocol):
+    """Latents of one block to velocity, against cached keys and values of earlier latents.
+
+    A *cache* is float32 [layers, 2, heads, M, head_dim]: rotated keys, then values, of M earlier tokens; M may be 0.
+    """
+
+    def text_keys_values(self, prompt_embeds: Tensor) -> Tensor:
+        """prompt_embeds [1, S, text_dim] -> cross-attention keys and values [layers, 2, heads, S, head_dim], once a prompt."""
+        ...
+
+    def rotary(self, first_latent: int, latents: Tensor) -> tuple[Tensor, Tensor]:
+        """cos and sin for the tokens of `latents`, the first of which has this absolute index in its clip."""
+        ...
+
+    def velocity(
+        self, latents: Tensor, timesteps: Tensor, text: Tensor, rotary: tuple[Tensor, Tensor], cache: Tensor
+    ) -> Tensor:
+        """latents [1, C, F, h, w], timesteps float32 [F] in [0, 1000] -> velocity [1, C, F, h, w]."""
+        ...
+
+    def keys_values(
+        self, latents: Tensor, timesteps: Tensor, text: Tensor, rotary: tuple[Tensor, Tensor], cache: Tensor
+    ) -> Tensor:
+        """The block's own keys and values [layers, 2, heads, N, head_dim], to be cached."""
+        ...
+
+
+@dataclass(slots=True)
+class VaeState:
+    """Feature caches between two latents of one clip; made by `VaeDecoder.start`, written by `decode`."""
+
+    caches: list[Tensor]
+    spare: list[Tensor]
+    num_latents: int = 0
+
+
+class VaeDecoder(Protocol):
+    """One latent to its frames, causally."""
+
+    def start(self, height: int, width: int) -> VaeState:
+        """The state before the first latent of `height` x `width`."""
+        ...
+
+    def decode(self, latents: Tensor, state: VaeState) -> Tensor:
+        """latents [1, C, 1, h, w] -> pixels uint8 [T, H, W, 3] RGB on the CPU: T is 1 for the first latent, then 4."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Engines:
+    """What the walk calls. `label` names the backend for people, e.g. "OpenVINO 2026.4 · bf16"."""
+
+    text_encoder: TextEncoder
+    transformer: Transformer
+    vae_decoder: VaeDecoder
+    device: torch.device
+    label: str

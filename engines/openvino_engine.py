@@ -1,0 +1,171 @@
+"""The fast backend on CPUs: the same stateless steps, compiled by OpenVINO.
+
+Owns conversion, precision (bfloat16 where the CPU computes in it, else float32) and buffers. One dynamic-shape graph
+serves every size and block length; OpenVINO prepares its kernels the first time a shape is seen, which is what
+`Model.warm_up` is for. Does not know blocks or jobs.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import openvino as ov
+import torch
+from torch import Tensor, nn
+
+from engines.base import Engines, VaeState
+from engines.checkpoint import Checkpoint
+from engines.transformer_step import TextKeysValues, TimeEmbedding, TransformerStep, rotary_tables
+from engines.vae_step import FramesStep, VaeStep, cache_shapes
+
+
+def _convert(module: nn.Module, example: Sequence[Tensor]) -> ov.Model:
+    with warnings.catch_warnings(), torch.inference_mode():
+        # Tracing warns of every shape that might become a constant; the contract suite runs other shapes than these.
+        warnings.simplefilter("ignore")
+        traced = torch.jit.trace(module.eval(), tuple(example), check_trace=False)
+        return ov.convert_model(traced, example_input=tuple(example))
+
+
+class _Graph:
+    """One compiled graph. Inputs are shared with the caller's memory, outputs written into the caller's tensors.
+
+    Args:
+        outputs: which of the model's outputs are computed at all.
+    """
+
+    def __init__(self, core: ov.Core, model: ov.Model, precision: str, outputs: Sequence[int] | None = None) -> None:
+        if outputs is not None:
+            model = model.clone()
+            model = ov.Model([model.outputs[i] for i in outputs], model.get_parameters())
+        options = {"INFERENCE_PRECISION_HINT": precision, "PERFORMANCE_HINT": "LATENCY"}
+        self._request = core.compile_model(model, "CPU", options).create_infer_request()
+
+    def __call__(self, inputs: Sequence[Tensor], outputs: Sequence[Tensor] = ()) -> list[Tensor]:
+        """Run; outputs not given are new tensors."""
+        arrays = [tensor.contiguous().numpy() for tensor in inputs]  # named, so that they outlive the run
+        for i, array in enumerate(arrays):
+            self._request.set_input_tensor(i, ov.Tensor(array, shared_memory=True))
+        for i, tensor in enumerate(outputs):
+            self._request.set_output_tensor(i, ov.Tensor(tensor.numpy(), shared_memory=True))
+        self._request.infer()
+        count = len(self._request.model_outputs)
+        made = [self._request.get_output_tensor(i).data for i in range(len(outputs), count)]
+        return [*outputs, *(torch.from_numpy(np.array(array)) for array in made)]
+
+
+class _TextModule(nn.Module):
+    def __init__(self, encoder: nn.Module) -> None:
+        super().__init__()
+        self.encoder = encoder
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        hidden = self.encoder(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
+        return hidden * attention_mask.unsqueeze(-1)
+
+
+class OpenVinoTextEncoder:
+    """`TextEncoder` in float32: it runs once a prompt, its digits are what everything else follows."""
+
+    def __init__(self, core: ov.Core, checkpoint: Checkpoint) -> None:
+        ids = torch.ones(1, 16, dtype=torch.int64)
+        self._graph = _Graph(core, _convert(_TextModule(checkpoint.text_encoder), (ids, ids)), "f32")
+
+    def encode(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        return self._graph((input_ids, attention_mask))[0]
+
+
+class OpenVinoTransformer:
+    """`Transformer`: two graphs of one module, because a step needs no keys and values out and a re-cache no velocity."""
+
+    def __init__(self, core: ov.Core, checkpoint: Checkpoint, precision: str) -> None:
+        transformer = checkpoint.transformer
+        config = transformer.config
+        layers, heads, dim = (config[k] for k in ("num_layers", "num_attention_heads", "attention_head_dim"))
+        self._source = transformer
+        self._time = TimeEmbedding(transformer)
+        embeds = torch.zeros(1, 16, config["text_dim"])
+        self._text = _Graph(core, _convert(TextKeysValues(transformer), (embeds,)), "f32")
+        latents = torch.zeros(1, config["in_channels"], 2, 4, 6)
+        with torch.inference_mode():
+            time = self._time(torch.zeros(2))
+        example = (latents, time, torch.zeros(layers, 2, heads, 16, dim), *self.rotary(0, latents))
+        example = (*example, torch.zeros(layers, 2, heads, 12, dim))
+        step = _convert(TransformerStep(transformer), example)
+        self._velocity = _Graph(core, step, precision, (0,))
+        self._keys_values = _Graph(core, step, precision, (1,))
+
+    def text_keys_values(self, prompt_embeds: Tensor) -> Tensor:
+        return self._text((prompt_embeds,))[0]
+
+    def rotary(self, first_latent: int, latents: Tensor) -> tuple[Tensor, Tensor]:
+        _, _, frames, height, width = latents.shape
+        return rotary_tables(self._source, first_latent, frames, height, width)
+
+    def velocity(
+        self, latents: Tensor, timesteps: Tensor, text: Tensor, rotary: tuple[Tensor, Tensor], cache: Tensor
+    ) -> Tensor:
+        return self._run(self._velocity, latents, timesteps, text, rotary, cache)
+
+    def keys_values(
+        self, latents: Tensor, timesteps: Tensor, text: Tensor, rotary: tuple[Tensor, Tensor], cache: Tensor
+    ) -> Tensor:
+        return self._run(self._keys_values, latents, timesteps, text, rotary, cache)
+
+    def _run(
+        self,
+        graph: _Graph,
+        latents: Tensor,
+        timesteps: Tensor,
+        text: Tensor,
+        rotary: tuple[Tensor, Tensor],
+        cache: Tensor,
+    ) -> Tensor:
+        with torch.inference_mode():
+            time = self._time(timesteps)
+        return graph((latents, time, text, *rotary, cache))[0]
+
+
+class OpenVinoVaeDecoder:
+    """`VaeDecoder`: the caches of two latents alternate as inputs and outputs, so nothing is copied."""
+
+    def __init__(self, core: ov.Core, checkpoint: Checkpoint, precision: str) -> None:
+        self._vae = checkpoint.vae
+        example = [torch.zeros(1, self._vae.config["z_dim"], 1, 4, 6)]
+        example += [torch.zeros(shape) for shape in cache_shapes(self._vae, 4, 6)]
+        self._first = _Graph(core, _convert(FramesStep(VaeStep(self._vae, first=True)), example), precision)
+        self._next = _Graph(core, _convert(FramesStep(VaeStep(self._vae, first=False)), example), precision)
+        self._scale = 2 ** len(self._vae.temperal_downsample) * (self._vae.config["patch_size"] or 1)
+        self._frames = 2 ** sum(self._vae.temperal_downsample)
+
+    def start(self, height: int, width: int) -> VaeState:
+        shapes = cache_shapes(self._vae, height, width)
+        return VaeState(caches=[torch.zeros(s) for s in shapes], spare=[torch.zeros(s) for s in shapes])
+
+    def decode(self, latents: Tensor, state: VaeState) -> Tensor:
+        first = state.num_latents == 0
+        height, width = (self._scale * n for n in latents.shape[-2:])
+        pixels = torch.empty(1 if first else self._frames, height, width, 3, dtype=torch.uint8)
+        graph = self._first if first else self._next
+        graph((latents, *state.caches), (pixels, *state.spare))
+        state.caches, state.spare = state.spare, state.caches
+        state.num_latents += 1
+        return pixels
+
+
+def load(checkpoint: Checkpoint) -> Engines:
+    """All three engines on the CPU."""
+    core = ov.Core()
+    capabilities: Any = core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    precision = "bf16" if "BF16" in capabilities else "f32"
+    version = ".".join(ov.__version__.split(".")[:2])
+    return Engines(
+        text_encoder=OpenVinoTextEncoder(core, checkpoint),
+        transformer=OpenVinoTransformer(core, checkpoint, precision),
+        vae_decoder=OpenVinoVaeDecoder(core, checkpoint, precision),
+        device=torch.device("cpu"),
+        label=f"OpenVINO {version} · {precision.replace('f32', 'fp32')} · CPU",
+    )

@@ -1,0 +1,195 @@
+"""WAN's transformer as a stateless step: latents of one block, cached keys and values in; velocity, new keys and values out.
+
+Owns the restructuring of diffusers' `WanTransformer3DModel` (arXiv 2503.20314) for block-causal inference and export:
+rotary embedding by halves on permuted q/k rows (no strided writes), per-latent instead of per-token modulation, text keys
+and values computed once a prompt, keys and values of earlier latents as inputs. Uses the checkpoint's own weights.
+Does not know blocks, windows or schedules: what the caller gives as cache is what is attended to.
+"""
+
+from __future__ import annotations
+
+import copy
+from typing import cast
+
+import torch
+import torch.nn.functional as F
+from diffusers.models.transformers.transformer_wan import WanAttention, WanTransformer3DModel, WanTransformerBlock
+from torch import Tensor, nn
+
+
+class TextKeysValues(nn.Module):
+    """prompt_embeds -> the cross-attention keys and values of every layer."""
+
+    def __init__(self, transformer: WanTransformer3DModel) -> None:
+        super().__init__()
+        self.text_embedder = transformer.condition_embedder.text_embedder
+        self.attentions = nn.ModuleList(cast(WanTransformerBlock, block).attn2 for block in transformer.blocks)
+
+    def forward(self, prompt_embeds: Tensor) -> Tensor:
+        """prompt_embeds [1, S, text_dim] float -> [layers, 2, heads, S, head_dim]; 2 is keys, values."""
+        text = self.text_embedder(prompt_embeds)
+        layers = []
+        for module in self.attentions:
+            attn = cast(WanAttention, module)
+            key = _heads(attn.norm_k(attn.to_k(text)), attn.heads)
+            layers.append(torch.cat([key, _heads(attn.to_v(text), attn.heads)]))
+        return torch.stack(layers)
+
+
+class TimeEmbedding(nn.Module):
+    """timesteps -> time embedding and modulation of each latent. Always float32: sines of 0 … 1000 need the digits."""
+
+    def __init__(self, transformer: WanTransformer3DModel) -> None:
+        super().__init__()
+        self.embedder = transformer.condition_embedder
+
+    def forward(self, timesteps: Tensor) -> Tensor:
+        """timesteps [F] float in [0, 1000] -> [F, 7, 1, D]: six rows of modulation, then the embedding itself."""
+        temb = self.embedder.time_embedder(self.embedder.timesteps_proj(timesteps))
+        modulation = self.embedder.time_proj(self.embedder.act_fn(temb)).unflatten(1, (6, 1, -1))
+        return torch.cat([modulation, temb[:, None, None]], dim=1)
+
+
+class TransformerStep(nn.Module):
+    """One forward of the transformer over the latents of one block.
+
+    Args:
+        transformer: the checkpoint's module; copied once, so that its q/k rows can be permuted.
+    """
+
+    def __init__(self, transformer: WanTransformer3DModel) -> None:
+        super().__init__()
+        transformer = copy.deepcopy(transformer)
+        self.patch_size = tuple(transformer.config["patch_size"])
+        self.patch_embedding = transformer.patch_embedding
+        self.blocks = transformer.blocks
+        self.norm_out = transformer.norm_out
+        self.proj_out = transformer.proj_out
+        self.scale_shift_table = transformer.scale_shift_table
+        for block in self.blocks:
+            _halve_rotary(cast(WanTransformerBlock, block).attn1)
+
+    def forward(
+        self, latents: Tensor, time: Tensor, text: Tensor, cos: Tensor, sin: Tensor, cache: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """One step.
+
+        Args:
+            latents: [1, C, F, h, w], normalised.
+            time: [F, 7, 1, D], one a latent, from `TimeEmbedding`.
+            text: [layers, 2, heads, S, head_dim], from `TextKeysValues`.
+            cos, sin: [N, head_dim / 2] for the block's N = F * h/2 * w/2 tokens, from `rotary_tables`.
+            cache: [layers, 2, heads, M, head_dim], keys (rotated) and values of earlier tokens; M may be 0.
+
+        Returns:
+            velocity [1, C, F, h, w] and this block's own keys and values [layers, 2, heads, N, head_dim].
+        """
+        _, _, num_frames, height, width = latents.shape
+        _, p_h, p_w = self.patch_size
+        grid = (num_frames, height // p_h, width // p_w)
+        x = _patch_embed(self.patch_embedding, latents, p_h, p_w)  # [F, n, D]
+        modulation, temb = time[:, :6], time[:, 6:]
+        own = []
+        for i, module in enumerate(self.blocks):
+            block = cast(WanTransformerBlock, module)
+            table = block.scale_shift_table.unsqueeze(2) + modulation
+            shift, scale, gate, ff_shift, ff_scale, ff_gate = table.unbind(1)  # each [F, 1, D]
+            h = _norm(x) * (1 + scale) + shift
+            out, keys_values = self._self_attention(block.attn1, h, cos, sin, cache[i])
+            own.append(keys_values)
+            x = x + out * gate
+            x = x + self._cross_attention(block.attn2, block.norm2(x), text[i])
+            h = _norm(x) * (1 + ff_scale) + ff_shift
+            x = x + block.ffn(h) * ff_gate
+        shift, scale = (self.scale_shift_table.unsqueeze(2) + temb).unbind(1)
+        x = self.proj_out(_norm(x) * (1 + scale) + shift)
+        return _unpatchify(x, grid, p_h, p_w), torch.stack(own)
+
+    def _self_attention(
+        self, attn: WanAttention, x: Tensor, cos: Tensor, sin: Tensor, cache: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        frames, tokens, dim = x.shape
+        x = x.reshape(1, frames * tokens, dim)
+        query = _rotate(_heads(attn.norm_q(attn.to_q(x)), attn.heads), cos, sin)
+        key = _rotate(_heads(attn.norm_k(attn.to_k(x)), attn.heads), cos, sin)
+        value = _heads(attn.to_v(x), attn.heads)
+        own = torch.cat([key, value])
+        context = torch.cat([cache, own], dim=2)
+        out = F.scaled_dot_product_attention(query, context[:1], context[1:])
+        return attn.to_out[0](_merge(out)).view(frames, tokens, dim), own
+
+    @staticmethod
+    def _cross_attention(attn: WanAttention, x: Tensor, text: Tensor) -> Tensor:
+        frames, tokens, dim = x.shape
+        query = _heads(attn.norm_q(attn.to_q(x.reshape(1, frames * tokens, dim))), attn.heads)
+        out = F.scaled_dot_product_attention(query, text[:1], text[1:])
+        return attn.to_out[0](_merge(out)).view(frames, tokens, dim)
+
+
+def rotary_tables(
+    transformer: WanTransformer3DModel, first_latent: int, num_latents: int, height: int, width: int
+) -> tuple[Tensor, Tensor]:
+    """cos and sin, float32 [N, head_dim / 2], of the tokens of latents `first_latent` … on a grid of `height` x `width` latents.
+
+    Positions are absolute: the latent's index in the clip, the row and the column of the patch.
+    """
+    rope = transformer.rope
+    _, p_h, p_w = transformer.config["patch_size"]
+    rows, columns = height // p_h, width // p_w
+    sizes = [rope.t_dim, rope.h_dim, rope.w_dim]
+
+    def table(freqs: Tensor) -> Tensor:
+        t, h, w = (part[:, ::2] for part in freqs.split(sizes, dim=1))  # diffusers repeats each angle twice
+        t = t[first_latent : first_latent + num_latents].view(num_latents, 1, 1, -1)
+        parts = (t, h[:rows].view(1, rows, 1, -1), w[:columns].view(1, 1, columns, -1))
+        parts = (part.expand(num_latents, rows, columns, -1) for part in parts)
+        return torch.cat(list(parts), dim=-1).reshape(num_latents * rows * columns, -1).float()
+
+    return table(rope.freqs_cos), table(rope.freqs_sin)
+
+
+def _halve_rotary(attn: WanAttention) -> None:
+    """Permute q/k rows so that the pairs (0,1), (2,3), … of each head become (0,d/2), (1,d/2+1), …
+
+    Attention is a dot product over the head's channels, so permuting q and k alike changes nothing; rotating halves
+    needs no strided write, which exports as four ScatterND a block.
+    """
+    dim = attn.inner_dim
+    order = torch.arange(dim).view(attn.heads, -1, 2).transpose(1, 2).reshape(dim)
+    for linear, norm in ((attn.to_q, attn.norm_q), (attn.to_k, attn.norm_k)):
+        linear.weight.data = linear.weight.data[order].contiguous()
+        linear.bias.data = linear.bias.data[order].contiguous()
+        norm.weight.data = norm.weight.data[order].contiguous()
+
+
+def _rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """x [1, heads, N, d] with cos, sin [N, d/2]."""
+    a, b = x.chunk(2, dim=-1)
+    return torch.cat([a * cos - b * sin, a * sin + b * cos], dim=-1)
+
+
+def _heads(x: Tensor, heads: int) -> Tensor:
+    return x.unflatten(2, (heads, -1)).transpose(1, 2)
+
+
+def _merge(x: Tensor) -> Tensor:
+    return x.transpose(1, 2).flatten(2)
+
+
+def _norm(x: Tensor) -> Tensor:
+    return F.layer_norm(x, x.shape[-1:], eps=1e-6)
+
+
+def _patch_embed(conv: nn.Conv3d, latents: Tensor, p_h: int, p_w: int) -> Tensor:
+    """The patch embedding as a matrix product: latents [1, C, F, h, w] -> tokens [F, n, D]."""
+    _, channels, frames, height, width = latents.shape
+    x = latents.view(channels, frames, height // p_h, p_h, width // p_w, p_w)
+    x = x.permute(1, 2, 4, 0, 3, 5).reshape(frames, -1, channels * p_h * p_w)
+    return F.linear(x, conv.weight.flatten(1), conv.bias)
+
+
+def _unpatchify(x: Tensor, grid: tuple[int, int, int], p_h: int, p_w: int) -> Tensor:
+    """tokens [F, n, p_h * p_w * C] -> [1, C, F, h, w]."""
+    frames, rows, columns = grid
+    x = x.view(frames, rows, columns, p_h, p_w, -1).permute(5, 0, 1, 3, 2, 4)
+    return x.reshape(1, -1, frames, rows * p_h, columns * p_w)

@@ -1,0 +1,166 @@
+"""WAN's causal VAE decoder as a stateless step: one latent and the feature caches in, its frames and the new caches out.
+
+Owns the restructuring of diffusers' `AutoencoderKLWan` decoder (arXiv 2503.20314, section 4.2) into two graphs, *first*
+(1 latent -> 1 frame) and *next* (1 latent -> 4 frames with 4x temporal compression). Uses the checkpoint's own modules
+for every weight; only the control flow is ours, because a Python list of caches can be neither traced nor exported.
+Does not know a device, a clip or how many latents there are.
+
+Zero caches of two frames equal diffusers' `None` and `"Rep"` entries, so every cache has one shape from the start.
+"""
+
+from __future__ import annotations
+
+from typing import cast
+
+import torch
+import torch.nn.functional as F
+from diffusers.models.autoencoders.autoencoder_kl_wan import (
+    AutoencoderKLWan,
+    WanCausalConv3d,
+    WanDecoder3d,
+    WanMidBlock,
+    WanResample,
+    WanResidualBlock,
+    WanResidualUpBlock,
+    WanUpBlock,
+    unpatchify,
+)
+from torch import Tensor, nn
+
+_CACHED_FRAMES = 2  # a causal 3-tap convolution looks two frames back
+
+
+class VaeStep(nn.Module):
+    """One latent -> frames, with the caches as explicit inputs and outputs.
+
+    Args:
+        vae: the checkpoint's VAE; its weights are shared, not copied.
+        first: whether this is the graph of a clip's first latent.
+    """
+
+    def __init__(self, vae: AutoencoderKLWan, *, first: bool) -> None:
+        super().__init__()
+        self.first = first
+        self.decoder = cast(WanDecoder3d, vae.decoder)
+        self.post_quant_conv = cast(WanCausalConv3d, vae.post_quant_conv)
+        self.patch_size = cast("int | None", vae.config["patch_size"])
+        shape = (1, -1, 1, 1, 1)
+        self.register_buffer("latents_mean", torch.tensor(vae.config["latents_mean"]).view(shape), persistent=False)
+        self.register_buffer("latents_std", torch.tensor(vae.config["latents_std"]).view(shape), persistent=False)
+
+    def forward(self, latents: Tensor, *caches: Tensor) -> tuple[Tensor, ...]:
+        """Decode one latent.
+
+        Args:
+            latents: [1, C, 1, h, w], float, normalised (mean 0, std 1 by channel).
+            caches: as `cache_shapes` says, in that order; zeros before the first latent.
+
+        Returns:
+            frames [1, 3, T, H, W] in [-1, 1] (clamped; T is 1 for *first*), then the new caches in the same order.
+        """
+        walk = _Walk(caches, first=self.first)
+        x = latents * self.latents_std + self.latents_mean
+        x = walk.decoder(self.decoder, F.conv3d(x, self.post_quant_conv.weight, self.post_quant_conv.bias))
+        if self.patch_size is not None:
+            x = unpatchify(x, patch_size=self.patch_size)
+        return x.clamp(-1.0, 1.0), *walk.new_caches
+
+
+class FramesStep(nn.Module):
+    """A `VaeStep` whose frames come out as pixels: uint8 [T, H, W, 3]."""
+
+    def __init__(self, step: VaeStep) -> None:
+        super().__init__()
+        self.step = step
+
+    def forward(self, latents: Tensor, *caches: Tensor) -> tuple[Tensor, ...]:
+        frames, *new_caches = self.step(latents, *caches)
+        pixels = (frames[0].float() * 127.5 + 127.5).round().to(torch.uint8)
+        return pixels.permute(1, 2, 3, 0).contiguous(), *new_caches
+
+
+def cache_shapes(vae: AutoencoderKLWan, height: int, width: int) -> list[tuple[int, int, int, int, int]]:
+    """Shapes [1, C, 2, h, w] of the caches for latents of `height` x `width`, in the order of use."""
+    step = VaeStep(vae, first=False)
+    latents = torch.empty(1, int(vae.config["z_dim"]), 1, height, width, device="meta")
+    walk = _Walk(None, first=False)
+    with torch.device("meta"):
+        walk.decoder(_on_meta(step.decoder), latents)
+    return [cast("tuple[int, int, int, int, int]", tuple(c.shape)) for c in walk.new_caches]
+
+
+def _on_meta(decoder: WanDecoder3d) -> WanDecoder3d:
+    import copy
+
+    return copy.deepcopy(decoder).to("meta")
+
+
+class _Walk:
+    """One pass through the decoder's modules, taking caches in order and collecting the new ones."""
+
+    def __init__(self, caches: tuple[Tensor, ...] | None, *, first: bool) -> None:
+        self._caches = caches
+        self._first = first
+        self.new_caches: list[Tensor] = []
+
+    def _with_cache(self, x: Tensor) -> Tensor:
+        """`x` with the two frames before it in front; the last two frames of that become the new cache."""
+        if self._caches is None:
+            cache = x.new_zeros(x.shape[0], x.shape[1], _CACHED_FRAMES, x.shape[3], x.shape[4])
+        else:
+            cache = self._caches[len(self.new_caches)]
+        x = torch.cat([cache, x], dim=2)
+        self.new_caches.append(x[:, :, -_CACHED_FRAMES:])
+        return x
+
+    def _conv(self, conv: WanCausalConv3d, x: Tensor) -> Tensor:
+        pad = (0, conv._padding[2], conv._padding[0])
+        return F.conv3d(self._with_cache(x), conv.weight, conv.bias, padding=pad)
+
+    def decoder(self, decoder: WanDecoder3d, x: Tensor) -> Tensor:
+        x = self._conv(decoder.conv_in, x)
+        x = self._mid(cast(WanMidBlock, decoder.mid_block), x)
+        for block in decoder.up_blocks:
+            x = self._up(cast("WanResidualUpBlock | WanUpBlock", block), x)
+        return self._conv(decoder.conv_out, decoder.nonlinearity(decoder.norm_out(x)))
+
+    def _mid(self, mid: WanMidBlock, x: Tensor) -> Tensor:
+        x = self._residual(cast(WanResidualBlock, mid.resnets[0]), x)
+        for attention, resnet in zip(mid.attentions, mid.resnets[1:], strict=True):
+            x = self._residual(cast(WanResidualBlock, resnet), attention(x) if attention is not None else x)
+        return x
+
+    def _residual(self, block: WanResidualBlock, x: Tensor) -> Tensor:
+        shortcut = block.conv_shortcut
+        is_conv = isinstance(shortcut, WanCausalConv3d)
+        h = F.conv3d(x, shortcut.weight, shortcut.bias) if is_conv else x
+        x = self._conv(block.conv1, block.nonlinearity(block.norm1(x)))
+        x = self._conv(block.conv2, block.nonlinearity(block.norm2(x)))
+        return x + h
+
+    def _up(self, block: WanResidualUpBlock | WanUpBlock, x: Tensor) -> Tensor:
+        h = x
+        for resnet in block.resnets:
+            x = self._residual(cast(WanResidualBlock, resnet), x)
+        if isinstance(block, WanUpBlock):
+            return x if block.upsamplers is None else self._upsample(cast(WanResample, block.upsamplers[0]), x)
+        if block.upsampler is not None:
+            x = self._upsample(block.upsampler, x)
+        if block.avg_shortcut is not None:
+            x = x + block.avg_shortcut(h, first_chunk=self._first)
+        return x
+
+    def _upsample(self, up: WanResample, x: Tensor) -> Tensor:
+        if up.mode == "upsample3d":
+            if self._first:  # the first latent is one frame: nothing to upsample in time, nothing to remember yet
+                self.new_caches.append(self._caches[len(self.new_caches)] if self._caches is not None else x)
+            else:
+                b, c, t, h, w = x.shape
+                x = F.conv3d(self._with_cache(x), up.time_conv.weight, up.time_conv.bias)
+                x = x.view(b, 2, c, t, h, w).permute(0, 2, 3, 1, 4, 5).reshape(b, c, 2 * t, h, w)
+        b, c, t, h, w = x.shape
+        x = x.permute(0, 2, 1, 3, 4).reshape(b * t, c, h, w)
+        x = F.interpolate(x, scale_factor=2.0, mode="nearest")
+        conv = cast(nn.Conv2d, up.resample[1])
+        x = F.conv2d(x, conv.weight, conv.bias, padding=1)
+        return x.view(b, t, x.shape[1], 2 * h, 2 * w).permute(0, 2, 1, 3, 4)

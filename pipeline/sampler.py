@@ -1,0 +1,51 @@
+"""Flow-matching schedule and Euler step, as pure functions.
+
+x_σ = (1 − σ) x_0 + σ ε with velocity v = ε − x_0 (Lipman et al., arXiv 2210.02747); the shift of the schedule is that of
+Esser et al., arXiv 2403.03206, eq. 23. The σ and timesteps are those of diffusers' UniPCMultistepScheduler with
+`use_flow_sigmas`; its order-1 update without corrector is this Euler step.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+NUM_TRAIN_TIMESTEPS = 1000
+_BELOW_ONE = 1e-6  # diffusers keeps σ off 1, so the first timestep is 999, not 1000
+
+
+def sigmas(num_steps: int, shift: float, strength: float = 1.0) -> tuple[float, ...]:
+    """Noise levels from the first that runs down to 0: `steps_run` + 1 values.
+
+    Args:
+        num_steps: steps of the full schedule, at least 1.
+        shift: 1 for uniform; larger spends more steps at high noise.
+        strength: above 0, at most 1: the part of the schedule that runs (denoise_strength).
+    """
+    run = steps_run(num_steps, strength)
+    u = [1 - i * (1 - 1 / NUM_TRAIN_TIMESTEPS) / num_steps for i in range(num_steps)]
+    u[0] -= _BELOW_ONE
+    shifted = [shift * x / (1 + (shift - 1) * x) for x in u]
+    return (*shifted[num_steps - run :], 0.0)
+
+
+def steps_run(num_steps: int, strength: float) -> int:
+    """How many of `num_steps` run at this strength: rounded up, so at least one."""
+    return math.ceil(num_steps * strength - 1e-9)
+
+
+def timestep(sigma: float) -> float:
+    """The timestep that the network is given: whole, as in diffusers."""
+    return float(int(sigma * NUM_TRAIN_TIMESTEPS))
+
+
+def euler(latents: Tensor, velocity: Tensor, sigma: float, next_sigma: float) -> Tensor:
+    """One step from noise level `sigma` to `next_sigma`."""
+    return latents + (next_sigma - sigma) * velocity
+
+
+def add_noise(latents: Tensor, noise: Tensor, sigma: float) -> Tensor:
+    """Clean latents noised to level `sigma`."""
+    return torch.lerp(latents, noise, sigma)

@@ -1,0 +1,64 @@
+"""Styled, weighted prompt to prompt_embeds.
+
+Owns tokenising, the fixed length and the weighting of embeddings. Does not know styles: it gets runs of literal text
+with a weight each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from styles import WeightedText
+from torch import Tensor
+from transformers import PreTrainedTokenizerBase
+
+from engines.base import TextEncoder
+
+
+def encode_prompt(
+    runs: Sequence[WeightedText], tokenizer: PreTrainedTokenizerBase, encoder: TextEncoder, max_length: int
+) -> Tensor:
+    """Encode one prompt.
+
+    Weighting: token i of weight w becomes e0_i + w · (e_i − e0_i), with e the prompt's embeddings and e0 those of the
+    empty prompt (the interpolation that ComfyUI calls "comfy"). All weights 1: exactly e.
+
+    Args:
+        runs: the prompt; its text is the runs' joined.
+        max_length: tokens; what is longer is cut (see `count_tokens`).
+
+    Returns:
+        prompt_embeds float32 [1, max_length, text_dim], zero behind the last token, as WAN was trained.
+    """
+    text = "".join(run.text for run in runs)
+    embeds = _encode(text, tokenizer, encoder, max_length)
+    if all(run.weight == 1.0 for run in runs):
+        return embeds
+    empty = _encode("", tokenizer, encoder, max_length)
+    weights = _token_weights(runs, text, tokenizer, max_length).to(embeds.device)
+    return torch.where(weights == 1.0, embeds, empty + weights * (embeds - empty))
+
+
+def count_tokens(text: str, tokenizer: PreTrainedTokenizerBase) -> int:
+    """Tokens of `text`, the end token included."""
+    return len(tokenizer(text)["input_ids"])
+
+
+def _encode(text: str, tokenizer: PreTrainedTokenizerBase, encoder: TextEncoder, max_length: int) -> Tensor:
+    tokens = tokenizer(text, padding="max_length", truncation=True, max_length=max_length, return_tensors="pt")
+    return encoder.encode(tokens["input_ids"], tokens["attention_mask"])
+
+
+def _token_weights(
+    runs: Sequence[WeightedText], text: str, tokenizer: PreTrainedTokenizerBase, max_length: int
+) -> Tensor:
+    """float32 [1, max_length, 1]: the weight of the run in which each token begins; 1 for the end and the padding."""
+    by_character = [run.weight for run in runs for _ in run.text]
+    offsets = tokenizer(text, truncation=True, max_length=max_length, return_offsets_mapping=True)["offset_mapping"]
+    weights = torch.ones(1, max_length, 1)
+    for i, (start, end) in enumerate(offsets):
+        if end > start:
+            # A token may begin with the space before its word: the last character decides.
+            weights[0, i, 0] = by_character[end - 1]
+    return weights

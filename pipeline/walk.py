@@ -1,0 +1,116 @@
+"""The walk: one prompt to a stream of frames, in the order in which it runs. Everything calls this; nothing else walks.
+
+Owns the order and the stop flag. Knows no tensor layout, no box of MP4, no job.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import styles
+from numpy.typing import NDArray
+
+from pipeline.blocks import plan as plan_blocks
+from pipeline.decode import Decoder
+from pipeline.denoise import Denoiser, Schedule
+from pipeline.encode import Fragment, InitSegment, Poster, encode
+from pipeline.errors import Cancelled, RequestError
+from pipeline.model import Model
+from pipeline.overlap import overlapped
+from pipeline.progress import Observe, Progress, Stop, ignore, never
+from pipeline.request import VideoRequest
+from pipeline.text import encode_prompt
+
+
+@dataclass(frozen=True, slots=True)
+class Frames:
+    """Consecutive frames: `pixels` is uint8 [n, H, W, 3] RGB, `index` the first one's index in the clip."""
+
+    index: int
+    pixels: NDArray[np.uint8]
+
+
+def generate(request: VideoRequest, model: Model, *, stop: Stop = never, observe: Observe = ignore) -> Iterator[Frames]:
+    """Make the frames of one clip, each the moment it exists.
+
+    Args:
+        request: a single clip (see `VideoRequest.clips` for a batch); seed -1 takes a random one.
+        stop: asked before every denoising step and every latent; True ends the clip.
+        observe: told after each piece of work.
+
+    Raises:
+        Cancelled: `stop` said so.
+        RequestError: an unknown style, malformed weights, or a batch.
+    """
+    if request.batch_size != 1:
+        raise RequestError("batch_size", request.batch_size, "1 here; see VideoRequest.clips()", "此处须为 1")
+    request, spec, engines = request.with_seed(), model.spec, model.engines
+
+    styled = _styled(request)
+    prompt_embeds, negative_prompt_embeds = (
+        encode_prompt(runs, model.tokenizer, engines.text_encoder, spec.max_sequence_length)
+        for runs in (styled.positive, styled.negative)
+    )
+    plan = plan_blocks(request, spec.grid)
+    num_blocks = len(plan.blocks)
+    observe(Progress("text", 0, num_blocks, 0, 0, 0))
+
+    schedule = Schedule(
+        num_steps=request.num_inference_steps or spec.num_inference_steps,
+        shift=spec.flow_shift,
+        denoise_strength=request.denoise_strength,
+        guidance_scale=request.guidance_scale or spec.guidance_scale,
+    )
+    denoiser = Denoiser(
+        engines.transformer,
+        plan=plan,
+        schedule=schedule,
+        channels=spec.channels,
+        prompt_embeds=prompt_embeds,
+        negative_prompt_embeds=negative_prompt_embeds,
+        seed=request.seed,
+    )
+    decoder = Decoder(engines.vae_decoder, plan)
+
+    for number, block in enumerate(plan.blocks):
+        num_steps = len(schedule.sigmas(block)) - 1
+        steps = denoiser.steps(block)
+        for step in range(1, num_steps + 1):
+            _raise_if(stop)
+            latents = next(steps)
+            observe(Progress("denoise", number, num_blocks, step, num_steps, decoder.num_frames))
+        for latent in latents.split(1, dim=2):
+            _raise_if(stop)
+            index, pixels = decoder.num_frames, decoder.decode(latent)
+            observe(Progress("decode", number, num_blocks, 0, 0, decoder.num_frames))
+            yield Frames(index, pixels)
+
+
+def stream(
+    request: VideoRequest, model: Model, *, stop: Stop = never, observe: Observe = ignore
+) -> Iterator[Poster | InitSegment | Fragment]:
+    """Make the H.264 fragments of one clip, each the moment its frame is encoded; encoding overlaps the next block.
+
+    Arguments and errors as `generate`, and EncoderError where no H.264 encoder opens.
+    """
+    frames = (made.pixels for made in generate(request, model, stop=stop, observe=observe))
+    with overlapped(frames, depth=8) as ready:
+        yield from encode(ready, width=request.width, height=request.height, fps=request.fps, observe=observe)
+
+
+def _styled(request: VideoRequest) -> styles.StyledPrompt:
+    known = styles.load_styles()
+    if request.style and request.style not in known:
+        listed = ", ".join(known)
+        raise RequestError("style", request.style, f"one of {listed}", f"{listed} 之一")
+    try:
+        return styles.apply(request.prompt, known.get(request.style), request.negative_prompt)
+    except styles.StyleError as error:
+        raise RequestError("prompt", request.prompt, error.message_en, error.message_zh) from error
+
+
+def _raise_if(stop: Stop) -> None:
+    if stop():
+        raise Cancelled("stopped")
