@@ -268,20 +268,27 @@ class Job:
             with self._changed:
                 self._watchers.discard(wake)
 
+    async def until_poster(self) -> None:
+        """Wait until frame 0 is there, or until it never will be."""
+        with self.watch() as changed:
+            while not (self._has_poster or self._state.log_complete):
+                await changed.wait()
+                changed.clear()
+
     async def read(self, offset: int) -> AsyncIterator[bytes]:
-        """Read the log from a byte on, following it while it grows; ends when the log is complete and all was read."""
+        """Read the log from a byte on, following it while it grows; ends when the job has ended and all was read."""
         with self.watch() as changed, self.log_path.open("rb") as log:
             log.seek(offset)
             while True:
                 changed.clear()
                 with self._changed:
-                    end, complete = self._bytes, self._state.log_complete
+                    end, ended = self._bytes, self._state.ended
                 while offset < end:
                     # Freshly appended bytes lie in the page cache: a thread per read would cost more than the read.
                     data = log.read(min(READ_BYTES, end - offset))
                     offset += len(data)
                     yield data
-                if complete:
+                if ended:
                     return
                 await changed.wait()
 

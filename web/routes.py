@@ -10,9 +10,8 @@ import dataclasses
 import inspect
 import json
 import time
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Protocol
 
 from gradio.routes import App
 from starlette.requests import Request
@@ -39,29 +38,12 @@ _UNBUFFERED = {**_NO_STORE, "x-accel-buffering": "no"}  # for proxies that would
 Handler = Callable[[Request], Awaitable[Response]]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RuntimeStatus:
-    """What the status bar and `GET /status` show of the model; the app tells it.
+class Runtime(Protocol):
+    """What the app knows of its model."""
 
-    Attributes:
-        model: name of the checkpoint.
-        backend: what it runs on, such as `openvino bf16`.
-        trt_on: whether TensorRT runs it.
-        trt_reason_en, trt_reason_zh: why not, or with which version.
-        encoder: the H.264 encoder chosen at start.
-        ready: whether a submitted job would run now.
-        stage_en, stage_zh: what the start is busy with; "" when ready.
-    """
-
-    model: str
-    backend: str
-    trt_on: bool
-    trt_reason_en: str
-    trt_reason_zh: str
-    encoder: str
-    ready: bool
-    stage_en: str
-    stage_zh: str
+    def status(self) -> Mapping[str, Any]:
+        """JSON members for `GET /status`: model, backend, trt, encoder, ready, stage, …"""
+        ...
 
 
 class _Refused(Exception):
@@ -76,7 +58,7 @@ class _Refused(Exception):
         )
 
 
-def attach(app: App, manager: JobManager, runtime: Callable[[], RuntimeStatus], memory: MemoryMonitor) -> None:
+def attach(app: App, manager: JobManager, runtime: Runtime, memory: MemoryMonitor) -> None:
     """Add the routes to a running Gradio app, in front of its own, behind its own login.
 
     Args:
@@ -135,7 +117,7 @@ def _guarded(app: App, handler: Handler) -> Handler:
 
 
 class _Routes:
-    def __init__(self, manager: JobManager, runtime: Callable[[], RuntimeStatus], memory: MemoryMonitor) -> None:
+    def __init__(self, manager: JobManager, runtime: Runtime, memory: MemoryMonitor) -> None:
         self._manager = manager
         self._runtime = runtime
         self._memory = memory
@@ -164,17 +146,19 @@ class _Routes:
     async def stream(self, request: Request) -> Response:
         job = self._job(request)
         offset = _offset(request)
-        size_bytes, complete = job.log_bytes, job.state.log_complete
-        if complete and offset > size_bytes:
+        ended, size_bytes = job.state.ended, job.log_bytes
+        if ended and offset > size_bytes:
             zh = f"偏移量超出末尾（共 {size_bytes} 字节）。"
             en = f"The offset is behind the end ({size_bytes} bytes)."
             raise _Refused(416, "offset", en, zh, content_range=f"bytes */{size_bytes}")
-        if not complete and not size_bytes and not self._manager.starts_now(job):
+        if not ended and not size_bytes and not self._manager.starts_now(job):
             return self._state(job, 202)  # a browser has six connections an origin: none is held only to wait
         return StreamingResponse(job.read(offset), media_type="video/mp4", headers=_UNBUFFERED)
 
     async def poster(self, request: Request) -> Response:
         job = self._job(request)
+        if job.log_bytes:
+            await job.until_poster()  # the init segment is out, frame 0 is at work: a moment, and no further request
         if not job.has_poster:
             return self._none_yet(job)
         etag = f'"{job.id}-first"'
@@ -201,26 +185,9 @@ class _Routes:
         return self._state(self._manager.cancel(request.path_params["job_id"]))
 
     async def status(self, request: Request) -> Response:
-        runtime = self._runtime()
-        return JSONResponse(
-            {
-                "model": runtime.model,
-                "backend": runtime.backend,
-                "trt": {
-                    "on": runtime.trt_on,
-                    "reason_en": runtime.trt_reason_en,
-                    "reason_zh": runtime.trt_reason_zh,
-                },
-                "encoder": runtime.encoder,
-                "ready": runtime.ready,
-                "stage_en": runtime.stage_en,
-                "stage_zh": runtime.stage_zh,
-                "busy": self._manager.busy,
-                "queue_length": self._manager.queue_length,
-                "memory": dataclasses.asdict(self._memory.read()),
-            },
-            headers=_NO_STORE,
-        )
+        jobs = {"busy": self._manager.busy, "queue_length": self._manager.queue_length}
+        memory = dataclasses.asdict(self._memory.read())
+        return JSONResponse({**self._runtime.status(), **jobs, "memory": memory}, headers=_NO_STORE)
 
     def _job(self, request: Request) -> Job:
         return self._manager.get(request.path_params["job_id"])
