@@ -1,0 +1,424 @@
+/* Plays one job while it is being made.
+ *
+ * Owns: reading the job's append-only stream from an offset, cutting it into whole fragments, feeding MediaSource, resuming
+ * after a drop, the pace of playback, and the change to the finished, seekable file. Knows nothing of the page around it:
+ * it is given an element for the picture and reports through `report(name, details)`.
+ */
+(() => {
+  "use strict";
+  const wan = (window.wan = window.wan || {});
+  const MIN_RATE = 0.25;
+  const ENDED = new Set(["done", "cancelled", "failed"]);
+  const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
+
+  wan.hasEnded = (state) => ENDED.has(state.state);
+  wan.url = (path) => new URL("gradio_api/wan/" + path, document.baseURI).href;
+
+  /* Cuts a byte stream of MP4 boxes into units that can be appended alone: the init segment (… moov) and fragments (… mdat). */
+  class Units {
+    constructor() {
+      this.held = new Uint8Array(0);
+    }
+    push(chunk) {
+      const joined = new Uint8Array(this.held.length + chunk.length);
+      joined.set(this.held);
+      joined.set(chunk, this.held.length);
+      const view = new DataView(joined.buffer);
+      const units = [];
+      let start = 0;
+      let at = 0;
+      while (joined.length - at >= 8) {
+        let size = view.getUint32(at);
+        if (size === 1) {
+          if (joined.length - at < 16) break;
+          size = Number(view.getBigUint64(at + 8));
+        }
+        if (size < 8) throw new Error("not an MP4 box");
+        if (joined.length - at < size) break;
+        const type = String.fromCharCode(...joined.subarray(at + 4, at + 8));
+        at += size;
+        if (type === "moov" || type === "mdat") {
+          units.push({ init: type === "moov", bytes: joined.slice(start, at) });
+          start = at;
+        }
+      }
+      this.held = joined.slice(start);
+      return units;
+    }
+  }
+
+  /* "avc1.64001F" out of the avcC box of an init segment. */
+  function codecOf(init) {
+    for (let i = 4; i < init.length - 8; i++) {
+      if (init[i] === 0x61 && init[i + 1] === 0x76 && init[i + 2] === 0x63 && init[i + 3] === 0x43) {
+        const hex = (n) => n.toString(16).padStart(2, "0").toUpperCase();
+        return "avc1." + hex(init[i + 5]) + hex(init[i + 6]) + hex(init[i + 7]);
+      }
+    }
+    throw new Error("no avcC box");
+  }
+
+  /* How fast to play so that playback ends with generation and does not run dry on the way. All times in seconds.
+   * lead: media buffered ahead; toPlay: media left to play; toMake: media left to make; speed: media made per second
+   * (0: not known yet); nextIn: when the next fragments are expected. Answers 0 for "wait". */
+  function pace({ lead, toPlay, toMake, speed, nextIn, frame, moving }) {
+    if (toMake <= 0) return 1;
+    if (speed <= 0) return 0;
+    const steady = (speed * toPlay) / toMake;
+    const dry = Math.max(0, lead - frame) / Math.max(nextIn, frame);
+    const rate = Math.min(1, steady, dry);
+    if (rate >= MIN_RATE) return rate;
+    return moving && lead > 1.5 * frame ? MIN_RATE : 0;
+  }
+
+  class Session {
+    /* One job on one picture. `screen` holds the video elements; `position` is where to start, in seconds. */
+    constructor(screen, id, { position = 0, report }) {
+      this.screen = screen;
+      this.id = id;
+      this.report = report;
+      this.position = position;
+      this.offset = 0; // bytes of whole units taken from the stream
+      this.fragments = 0;
+      this.times = []; // arrival of each fragment, ms
+      this.queue = [];
+      this.state = null;
+      this.complete = false; // every byte has arrived
+      this.closed = false;
+      this.holding = true; // paused by the pace, not by the person
+      this.personPaused = false;
+      this.stats = { painted: new Set(), presented: 0, stalls: 0, holds: 0, reconnects: 0, bytes: 0 };
+      this.marks = {};
+      this.abort = new AbortController();
+      this.video = this.makeVideo();
+      this.poster = document.createElement("img");
+      this.poster.className = "wan-poster";
+      this.poster.alt = "";
+      this.poster.hidden = true;
+    }
+
+    makeVideo() {
+      const video = document.createElement("video");
+      video.className = "wan-video";
+      video.playsInline = true;
+      video.muted = true;
+      video.controls = true;
+      video.preload = "auto";
+      return video;
+    }
+
+    mark(name, time = performance.now()) {
+      if (this.marks[name] === undefined) {
+        this.marks[name] = time;
+        this.report("mark", { name, time });
+      }
+    }
+
+    /* Put this session's picture on the screen, in place of whatever was there. */
+    present() {
+      this.screen.replaceChildren(this.video, this.poster);
+      if (this.position === 0 && this.video.readyState < 2) this.poster.hidden = !this.poster.src;
+    }
+
+    /* Open MediaSource and the stream, now: called in the tick of the click. `accepted` settles when the job exists. */
+    stream(accepted) {
+      const Source = window.ManagedMediaSource || window.MediaSource;
+      if (!Source) return false;
+      this.source = new Source();
+      if (window.ManagedMediaSource) {
+        this.video.disableRemotePlayback = true;
+        this.video.srcObject = this.source;
+      } else {
+        this.objectUrl = URL.createObjectURL(this.source);
+        this.video.src = this.objectUrl;
+      }
+      this.source.addEventListener("sourceopen", () => this.feed(), { once: true });
+      this.watchVideo();
+      this.pacer = setInterval(() => this.keepPace(), 100);
+      this.pump(accepted);
+      return true;
+    }
+
+    watchVideo() {
+      const { video, stats } = this;
+      video.addEventListener("waiting", () => {
+        if (this.moved && !video.seeking && !this.complete) {
+          stats.stalls += 1;
+          this.report("stall", { at: video.currentTime });
+        }
+      });
+      video.addEventListener("pause", () => {
+        if (!this.holding && !video.ended) this.personPaused = true;
+      });
+      video.addEventListener("play", () => {
+        this.personPaused = false;
+      });
+      video.addEventListener("error", () => {
+        if (!this.closed && video.error) this.report("error", { reason: video.error.message || String(video.error.code) });
+      });
+      for (const event of ["ended", "pause"]) video.addEventListener(event, () => this.maybeSwap());
+      if (video.requestVideoFrameCallback) {
+        const onFrame = (_, frame) => {
+          stats.presented = frame.presentedFrames;
+          if (this.frameSeconds) stats.painted.add(Math.round(frame.mediaTime / this.frameSeconds));
+          this.onPainted(frame.presentationTime);
+          video.requestVideoFrameCallback(onFrame);
+        };
+        video.requestVideoFrameCallback(onFrame);
+      } else {
+        video.addEventListener("timeupdate", () => video.readyState >= 2 && this.onPainted(performance.now()));
+      }
+    }
+
+    onPainted(time) {
+      this.mark("painted", time);
+      this.poster.hidden = true;
+    }
+
+    /* Read the stream until the job has ended and every byte is here, whatever the network does. */
+    async pump(accepted) {
+      let wait = 250;
+      while (!this.closed) {
+        const before = this.offset;
+        this.request = new AbortController();
+        this.abort.signal.addEventListener("abort", () => this.request.abort(), { once: true });
+        try {
+          const answer = await fetch(wan.url(`jobs/${this.id}/stream?offset=${this.offset}`), {
+            signal: this.request.signal,
+            cache: "no-store",
+          });
+          if (answer.status === 202) {
+            await accepted;
+            await sleep(this.state && this.state.queue_position > 0 ? 500 : 60);
+            continue;
+          }
+          if (answer.status === 404 && (await accepted) && !this.known) {
+            this.known = true; // the stream was asked for before the job was there: ask once more
+            continue;
+          }
+          if (answer.status === 404) {
+            this.report("gone", {});
+            return;
+          }
+          if (answer.status === 200) await this.drain(answer.body.getReader());
+          else if (answer.status !== 416) throw new Error(`HTTP ${answer.status}`);
+          const state = await this.refresh();
+          if (ENDED.has(state.state) && this.offset >= state.bytes) return this.finish();
+        } catch (error) {
+          if (this.closed) return;
+          this.report("log", { text: `stream: ${error.message || error}` });
+        }
+        if (this.offset > before) wait = 250;
+        this.stats.reconnects += 1;
+        this.report("reconnecting", { wait });
+        await sleep(wait);
+        wait = Math.min(2 * wait, 4000);
+      }
+    }
+
+    async drain(reader) {
+      const units = new Units();
+      for (;;) {
+        const { done, value } = await reader.read();
+        if (done || this.closed) return;
+        this.lastByte = performance.now();
+        this.stats.bytes += value.length;
+        this.report("flowing", {});
+        for (const unit of units.push(value)) {
+          this.offset += unit.bytes.length;
+          this.take(unit);
+        }
+        this.feed();
+      }
+    }
+
+    async refresh() {
+      const answer = await fetch(wan.url(`jobs/${this.id}`), { signal: this.abort.signal, cache: "no-store" });
+      if (!answer.ok) throw new Error(`HTTP ${answer.status}`);
+      const state = await answer.json();
+      this.observe(state);
+      return state;
+    }
+
+    /* The page's poll tells the session what the server knows. */
+    observe(state) {
+      this.state = state;
+      this.frameSeconds = 1 / state.fps;
+      this.duration = state.num_frames / state.fps;
+      // A connection that is open but dead: the server has more and nothing comes.
+      const silent = performance.now() - (this.lastByte || Infinity);
+      if (!this.complete && state.bytes > this.offset && silent > 3000 && this.request) this.request.abort();
+      this.maybeSwap();
+    }
+
+    take(unit) {
+      if (unit.init) {
+        this.codec = codecOf(unit.bytes);
+        this.mark("init");
+        this.poster.src = wan.url(`jobs/${this.id}/first.jpg`);
+        this.poster.hidden = this.position > 0 || this.marks.painted !== undefined;
+      } else {
+        this.fragments += 1;
+        this.times.push(performance.now());
+        this.mark("first_fragment");
+      }
+      this.queue.push(unit.bytes);
+    }
+
+    /* Hand what has arrived to the source buffer; whole units only, many at a time. */
+    feed() {
+      if (this.closed || !this.source || this.source.readyState === "closed") return;
+      if (!this.buffer) {
+        if (!this.codec) return;
+        const mime = `video/mp4; codecs="${this.codec}"`;
+        try {
+          this.buffer = this.source.addSourceBuffer(mime);
+        } catch (error) {
+          this.report("error", { reason: `${mime}: ${error.message}` });
+          return;
+        }
+        this.buffer.addEventListener("updateend", () => this.feed());
+      }
+      if (this.buffer.updating) return;
+      if (this.queue.length) {
+        const size = this.queue.reduce((sum, bytes) => sum + bytes.length, 0);
+        const joined = new Uint8Array(size);
+        let at = 0;
+        for (const bytes of this.queue) {
+          joined.set(bytes, at);
+          at += bytes.length;
+        }
+        this.queue = [];
+        this.buffer.appendBuffer(joined);
+        return;
+      }
+      if (this.duration && this.source.readyState === "open" && !(this.source.duration >= this.duration) && !this.complete) {
+        this.source.duration = this.duration; // the scrubber shows the whole clip from the start
+      }
+      if (this.position > 0 && this.bufferedEnd() >= this.position) {
+        this.video.currentTime = this.position;
+        this.position = 0;
+      }
+      if (this.complete && this.source.readyState === "open") this.source.endOfStream();
+      this.keepPace();
+    }
+
+    finish() {
+      this.complete = true;
+      this.report("complete", { fragments: this.fragments, bytes: this.offset });
+      this.feed();
+    }
+
+    bufferedEnd() {
+      const { buffered } = this.video;
+      return buffered.length ? buffered.end(buffered.length - 1) : 0;
+    }
+
+    /* Media seconds made per second, from arrivals; the longest silence between two of them; time since the last. */
+    arrivals() {
+      const { times } = this;
+      if (times.length < 2) return { speed: 0, gap: 0, since: 0 };
+      const now = performance.now();
+      let gap = 0;
+      for (let i = Math.max(1, times.length - 40); i < times.length; i++) gap = Math.max(gap, times[i] - times[i - 1]);
+      const made = (times.length - 1) * this.frameSeconds;
+      return { speed: (1000 * made) / Math.max(1, now - times[0]), gap: gap / 1000, since: (now - times.at(-1)) / 1000 };
+    }
+
+    keepPace() {
+      const { video } = this;
+      if (this.closed || this.swapped || !this.frameSeconds || !video.buffered.length || video.seeking) return;
+      if (this.personPaused || video.ended) return;
+      const { speed, gap, since } = this.arrivals();
+      const end = this.bufferedEnd();
+      const wanted = pace({
+        lead: end - video.currentTime,
+        toPlay: this.duration - video.currentTime,
+        toMake: this.complete ? 0 : this.duration - end,
+        speed,
+        nextIn: Math.max(0.1, 1.2 * gap - since),
+        frame: this.frameSeconds,
+        moving: !this.holding,
+      });
+      if (wanted === 0) {
+        if (!this.holding) {
+          this.holding = true;
+          this.stats.holds += 1;
+          this.report("hold", { at: video.currentTime });
+        }
+        if (!video.paused) video.pause();
+        return;
+      }
+      // Up by small steps, down at once: a change of speed should not be seen.
+      const rate = wanted > video.playbackRate && !this.holding ? video.playbackRate + 0.3 * (wanted - video.playbackRate) : wanted;
+      video.playbackRate = wanted === 1 && rate > 0.97 ? 1 : rate;
+      if (this.holding || video.paused) {
+        this.holding = false;
+        this.moved = true;
+        video.play().catch((error) => this.report("log", { text: `play: ${error.message}` }));
+      }
+      this.report("rate", { rate: video.playbackRate });
+    }
+
+    /* Once the job is done and playback rests, put the finished file in place, at the same moment of the clip. */
+    maybeSwap() {
+      const resting = this.video.ended || this.personPaused;
+      if (this.swapped || this.closed || !this.complete || !resting || !this.state || this.state.state !== "done") return;
+      this.swapped = true;
+      const { currentTime, ended } = this.video;
+      this.openFile(ended ? Math.max(0, this.duration - this.frameSeconds / 2) : currentTime, () => {
+        const old = this.video;
+        old.pause();
+        this.video = this.file;
+        old.replaceWith(this.file);
+        this.release(old);
+        this.report("swapped", { at: this.file.currentTime });
+      });
+    }
+
+    openFile(position, ready) {
+      this.file = this.makeVideo();
+      this.file.src = wan.url(`jobs/${this.id}/video.mp4`);
+      this.file.addEventListener("loadedmetadata", () => (this.file.currentTime = position), { once: true });
+      this.file.addEventListener("seeked", () => !this.closed && ready(), { once: true });
+      this.file.addEventListener("error", () => {
+        if (!this.closed && this.file.error) this.report("error", { reason: this.file.error.message });
+      });
+      this.file.load();
+    }
+
+    /* Play the finished file, for a job that had ended before the page knew it or without streaming. */
+    playFile(position) {
+      this.swapped = true;
+      this.complete = true;
+      this.openFile(position, () => {
+        this.video = this.file;
+        this.present();
+        this.mark("painted");
+        this.report("swapped", { at: position });
+        if (position === 0) this.video.play().catch(() => this.report("log", { text: "autoplay refused" }));
+      });
+    }
+
+    release(video) {
+      clearInterval(this.pacer);
+      video.removeAttribute("src");
+      video.srcObject = null;
+      video.load();
+      if (this.objectUrl) URL.revokeObjectURL(this.objectUrl);
+      this.objectUrl = null;
+    }
+
+    close() {
+      this.closed = true;
+      this.abort.abort();
+      if (!this.swapped) this.release(this.video);
+      else this.video.pause();
+    }
+  }
+
+  wan.Session = Session;
+  wan.Units = Units;
+  wan.pace = pace;
+  wan.codecOf = codecOf;
+})();

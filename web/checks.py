@@ -1,0 +1,31 @@
+"""What only the server can judge about a request before it is queued: the style's name and the weights' syntax.
+
+Owns the wording of these two refusals. Knows no job and no route.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import styles
+from pipeline.errors import RequestError
+from pipeline.request import VideoRequest
+
+
+def style_check(known: Mapping[str, styles.Style]) -> Callable[[VideoRequest], None]:
+    """A check for the job manager, so that a bad request is refused at once and not in its turn of the queue.
+
+    The check raises `RequestError` for a style that is not in `known` and for malformed weights.
+    """
+
+    def check(request: VideoRequest) -> None:
+        if request.style and request.style not in known:
+            listed = ", ".join(known)
+            raise RequestError("style", request.style, f"one of {listed}", f"{listed} 之一")
+        try:
+            styles.apply(request.prompt, known.get(request.style), request.negative_prompt)
+        except styles.StyleError as error:
+            field = error.field if error.field in ("prompt", "negative_prompt") else "style"
+            raise RequestError(field, getattr(request, field), error.message_en, error.message_zh) from error
+
+    return check
