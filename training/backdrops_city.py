@@ -19,18 +19,13 @@ def tokyo_street(view: View) -> Tensor:
     night = view.by_time_number(0.0, 0.55, 1.0)
     image = sky(view)
     far = view.by_time((0.70, 0.76, 0.83), (0.56, 0.40, 0.50), (0.10, 0.11, 0.24))
-    image, _ = _towers(
-        view, image, far, cell=0.26, base=-0.22, low=0.16, tall=0.30, parallax=0.15, salt=1.0, lit=0.35 * night
-    )
+    image, _, _ = _towers(view, image, far, cell=0.26, low=0.16, tall=0.30, parallax=0.15, salt=1.0, lit=0.35 * night)
     near = view.by_time((0.58, 0.56, 0.58), (0.38, 0.27, 0.34), (0.08, 0.08, 0.16))
-    image, column = _towers(
-        view, image, near, cell=0.46, base=-0.22, low=0.26, tall=0.30, parallax=0.45, salt=2.0, lit=0.25 + 0.55 * night
-    )
-    u = view.x + 0.45 * view.pan
-    left = u - column * 0.46
-    for index, (at, low, tall) in enumerate(((0.07, -0.02, 0.15), (0.37, 0.06, 0.12))):
+    lit = 0.25 + 0.50 * night
+    image, column, left = _towers(view, image, near, cell=0.46, low=0.24, tall=0.28, parallax=0.45, salt=2.0, lit=lit)
+    for index, (at, low, tall) in enumerate(((0.055, -0.02, 0.15), (0.385, 0.05, 0.12), (0.22, 0.20, 0.07))):
         pick = noise(column, view.seed, 11.0 + index)
-        there = (noise(column, view.seed, 17.0 + index) > 0.25).float()
+        there = (noise(column, view.seed, 17.0 + index) > (0.12, 0.25, 0.55)[index]).float()
         sign = box(left, view.y, at, (low + 0.10 * pick) * view.height, 0.042, tall * view.height, 0.012)
         hue = _neon(pick)
         glow = torch.exp(-sign.clamp_min(0.0) / 0.05) * there * night
@@ -57,9 +52,7 @@ def future_city(view: View) -> Tensor:
     night = view.by_time_number(0.0, 0.5, 1.0)
     image = sky(view)
     haze = view.by_time((0.70, 0.83, 0.92), (0.72, 0.50, 0.58), (0.15, 0.13, 0.33))
-    image, _ = _towers(
-        view, image, haze, cell=0.21, base=-0.22, low=0.30, tall=0.34, parallax=0.08, salt=3.0, lit=0.0 * night
-    )
+    image, _, _ = _towers(view, image, haze, cell=0.21, low=0.12, tall=0.26, parallax=0.08, salt=3.0, lit=0.45 * night)
     image = _pearl_tower(view, image, haze * 0.86, night)
     glass = view.by_time((0.46, 0.68, 0.82), (0.50, 0.37, 0.52), (0.08, 0.12, 0.27))
     for row, (cell, parallax, tone) in enumerate(((0.38, 0.2, 1.0), (0.66, 0.45, 0.78))):
@@ -67,7 +60,7 @@ def future_city(view: View) -> Tensor:
         column = torch.floor(u / cell)
         left = u - (column + 0.5) * cell
         half = cell * (0.24 + 0.12 * noise(column, view.seed, 70.0 + row))
-        tall = (0.10 + 0.44 * noise(column, view.seed, 74.0 + row) - 0.10 * row) * view.height
+        tall = (-0.04 + 0.54 * noise(column, view.seed, 74.0 + row) ** 1.4 - 0.14 * row) * view.height
         slant = 0.35 * (noise(column, view.seed, 78.0 + row) - 0.5) * left
         tower = torch.maximum(left.abs() - half, view.y - tall - slant)
         body = coverage(tower, view.px)
@@ -80,6 +73,10 @@ def future_city(view: View) -> Tensor:
         hue = _neon(noise(column, view.seed, 82.0 + row))
         floors = smoothstep(0.30, 0.42, (torch.remainder(view.y / 0.075, 1.0) - 0.5).abs())
         image = over(image, lighten(glass, 0.45), body * floors * 0.40 * (1.0 - 0.4 * night))
+        storey = torch.floor(view.y / 0.075)
+        lit = (noise(column * 11.0 + storey * 5.0, view.seed, 71.0) > 0.45).float()
+        glowing = _rooms(view, left, half)
+        image = over(image, (1.0, 0.86, 0.58), body * lit * glowing * night * 0.75)
         edge = coverage((left.abs() - half + 0.014).abs() - 0.006, view.px) * body
         image = over(image, hue, edge * night)
         panel = box(left, view.y, 0.0, tall - 0.17 * view.height, 0.6 * half, 0.065, 0.012)
@@ -172,29 +169,37 @@ def _bar(view: View, image: Tensor) -> Tensor:
 
 
 def _towers(
-    view: View, image: Tensor, colour: Tensor, *, cell: float, base: float, low: float, tall: float, parallax: float,
-    salt: float, lit: Tensor | float,
-) -> tuple[Tensor, Tensor]:  # fmt: skip
-    """A row of blocks with a grid of windows, `lit` of which glow; returns the image and the number of the block."""
+    view: View, image: Tensor, colour: Tensor, *, cell: float, low: float, tall: float, parallax: float, salt: float,
+    lit: Tensor,
+) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
+    """A row of blocks with a grid of windows, a share `lit` of which glow.
+
+    Returns:
+        The image, the number of the block at each pixel, and how far right of the block's left wall it is.
+    """
     u = view.x + parallax * view.pan + 0.11 * salt
     column = torch.floor(u / cell)
     left = u - column * cell
-    roof = (low - 0.22 + 0.22 + tall * (noise(column, view.seed, salt) - 0.35)) * view.height
+    roof = (low + tall * (noise(column, view.seed, salt) - 0.35)) * view.height
     tone = 0.86 + 0.28 * noise(column, view.seed, salt + 9.0)
     block = view.y - roof
     body = coverage(block, view.px) * coverage(0.004 - torch.minimum(left, cell - left), view.px)
     image = over(image, colour * tone.unsqueeze(1), body)
-    if isinstance(lit, Tensor):
-        step_x, step_y = cell / 4.0, 0.082
-        wx, wy = torch.floor(left / step_x), torch.floor((roof - view.y) / step_y)
-        window = box(torch.remainder(left, step_x) - 0.5 * step_x, torch.remainder(roof - view.y, step_y) - 0.5 * step_y,
-                     0.0, 0.0, 0.27 * step_x, 0.024)  # fmt: skip
-        pick = noise(column * 17.0 + wx * 5.0 + wy * 3.0, view.seed, salt + 2.0)
-        on = (pick < lit).float()
-        pane = torch.lerp(*torch.broadcast_tensors(colour * 0.68, _window_light(view), on.unsqueeze(1)))
-        inside = torch.maximum(window, block + 0.02)
-        image = torch.lerp(*torch.broadcast_tensors(image, pane, (coverage(inside, view.px) * 0.85).unsqueeze(1)))
-    return image, column
+    step_x, step_y = cell / 4.0, 0.082
+    across, down = torch.floor(left / step_x), torch.floor((roof - view.y) / step_y)
+    u, v = left - (across + 0.5) * step_x, roof - view.y - (down + 0.5) * step_y
+    window = box(u, v, 0.0, 0.0, 0.27 * step_x, 0.024)
+    on = (noise(column * 17.0 + across * 5.0 + down * 3.0, view.seed, salt + 2.0) < lit).float()
+    pane = torch.lerp(*torch.broadcast_tensors(colour * 0.68, _window_light(view), on.unsqueeze(1)))
+    inside = coverage(torch.maximum(window, block + 0.02), view.px) * 0.85
+    image = torch.lerp(*torch.broadcast_tensors(image, pane, inside.unsqueeze(1)))
+    return image, column, left
+
+
+def _rooms(view: View, left: Tensor, half: Tensor) -> Tensor:
+    """Coverage of the bands of windows between the floors of a glass tower."""
+    band = (torch.remainder(view.y / 0.075, 1.0) - 0.5).abs() * 0.075 - 0.016
+    return coverage(torch.maximum(band, left.abs() - 0.72 * half), view.px)
 
 
 def _window_light(view: View) -> Tensor:
@@ -209,7 +214,7 @@ def _neon(pick: Tensor) -> Tensor:
 
 def _pearl_tower(view: View, image: Tensor, colour: Tensor, night: Tensor) -> Tensor:
     side = torch.where(torch.remainder(view.seed, 2.0) > 0.5, 1.0, -1.0)
-    u, v = view.x + 0.1 * view.pan - 0.22 * side * view.width, view.y / view.height
+    u, v = view.x + 0.1 * view.pan - 0.20 * side * view.width, view.y / view.height + 0.02
     shape = union(
         box(u, v, 0.0, 0.0, 0.014, 0.40), circle(u, v, 0.0, 0.0, 0.075), circle(u, v, 0.0, 0.26, 0.045),
         box(u, v, -0.05, -0.2, 0.012, 0.2), box(u, v, 0.05, -0.2, 0.012, 0.2),

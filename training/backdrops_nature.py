@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from training.raster import circle, coverage, noise, over, smoothstep, wrap
-from training.view import View
+from training.view import View, cliff_side
 
 
 def studio(view: View) -> Tensor:
@@ -17,8 +17,9 @@ def studio(view: View) -> Tensor:
     shade = view.tint
     warm = torch.sin(view.seed)
     wall = view.by_time((0.86, 0.87, 0.89), (0.86, 0.70, 0.60), (0.20, 0.22, 0.31))
-    bias = torch.stack([0.035 * warm, torch.zeros_like(warm), -0.035 * warm], 1)
-    wall = wall * (0.86 + 0.18 * shade).unsqueeze(1) + bias
+    fresh = torch.sin(2.7 * view.seed + 1.0)
+    bias = 0.055 * torch.stack([warm, 0.4 * fresh, -warm], 1) * view.by_time_number(1.0, 0.7, 0.5).unsqueeze(1)
+    wall = wall * (0.90 + 0.16 * shade).unsqueeze(1) + bias
     glow = 1.05 - 0.16 * ((view.x / view.width) ** 2 + ((view.y - 0.08) / view.height) ** 2) * 2.2
     floor = smoothstep(-0.16 * view.height, -0.23 * view.height, view.y)
     image = wall * glow.unsqueeze(1)
@@ -54,16 +55,18 @@ def cliff(view: View) -> Tensor:
     image = torch.lerp(image, mist.expand_as(image), (0.85 * (1.0 - _rise(view, -0.30, 0.02))).unsqueeze(1))
     rock = view.by_time((0.36, 0.38, 0.44), (0.34, 0.25, 0.28), (0.13, 0.15, 0.23))
     snow = view.by_time((0.95, 0.97, 1.0), (0.98, 0.86, 0.82), (0.44, 0.52, 0.70))
-    side = torch.where(torch.remainder(view.seed, 2.0) > 0.5, 1.0, -1.0)
+    side = cliff_side(view)
     u = (view.x + view.pan) * side
-    edge = 0.40 * view.width + 0.05 * torch.sin(9.0 * view.y) + 0.03 * torch.sin(23.0 * view.y + view.seed)
-    slant = edge + 0.35 * (view.y + 0.27 * view.height)
-    top = view.y + 0.245 * view.height - 0.012 * torch.sin(5.0 * u + view.seed)
-    image = over(image, rock, coverage(torch.maximum(top, u - slant), view.px))
-    lit = 0.5 + 0.5 * torch.sin(17.0 * u + 9.0 * view.y) * torch.sin(11.0 * view.y + 4.0 * u)
-    image = over(image, rock * 1.35, coverage(torch.maximum(top, u - slant), view.px) * 0.5 * lit)
-    cap = 0.085 * view.height + 0.03 * torch.sin(13.0 * u + view.seed) + 0.02 * torch.sin(29.0 * u)
-    blanket = torch.maximum(torch.maximum(top, u - slant - 0.02), -(top + cap))
+    jag = 0.022 * torch.sin(13.0 * view.y + view.seed) + 0.014 * torch.sin(31.0 * view.y + 2.0 * view.seed)
+    wall = u - 0.30 * view.width - jag + 0.16 * (view.y + 0.24 * view.height)
+    top = view.y + 0.245 * view.height - 0.010 * torch.sin(5.0 * u + view.seed)
+    body = torch.maximum(top, wall)
+    image = over(image, rock, coverage(body, view.px))
+    strata = torch.sin(40.0 * view.y + 3.0 * torch.sin(4.0 * u) + view.seed)
+    image = over(image, rock * 1.40, coverage(body, view.px) * smoothstep(0.0, 0.5, strata) * 0.5)
+    image = over(image, rock * 0.60, coverage(torch.maximum(body, -wall - 0.07 - 0.4 * jag), view.px) * 0.55)
+    cap = 0.062 * view.height + 0.014 * torch.sin(11.0 * u + view.seed) + 0.010 * torch.sin(27.0 * u)
+    blanket = torch.maximum(torch.maximum(top, wall - 0.02), -(top + cap))
     return over(image, snow, coverage(blanket, view.px))
 
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from training.attributes import NO_STYLE
-from training.raster import Colour, box, coverage, over, rgb, smoothstep
+from training.raster import Colour, box, coverage, noise, over, rgb, rotate, smoothstep
 from training.view import View, pixel_block
 
 
@@ -43,16 +43,19 @@ def cinematic(view: View, image: Tensor, distance: Tensor) -> Tensor:
 
 def ghibli(view: View, image: Tensor, distance: Tensor) -> Tensor:
     """Flat cel tones, clear greens and blues, a thin brown line."""
-    image = _saturate(image * 0.88 + 0.12, 1.35)
+    image = _saturate(image * 0.90 + 0.07, 1.35)
     luma = _luma(image)
-    image = image * (_steps(luma, 6.0, 0.25) / luma.clamp_min(0.05))
+    image = image * (_steps(luma, 6.0, 0.6) / luma.clamp_min(0.05))
+    wash = smoothstep(-0.3 * view.height, 0.45 * view.height, view.sy + 0.02 * torch.sin(5.0 * view.sx))
+    image = _soft_light(image, (0.62, 0.84, 1.0), 0.30 * wash.unsqueeze(1))
+    image = _soft_light(image, (0.80, 0.95, 0.62), 0.26 * (1.0 - wash).unsqueeze(1))
     image = _soft_light(image, (1.0, 0.96, 0.80), 0.18 * luma)
     return over(image, (0.27, 0.17, 0.14), 0.92 * _line(view, distance, 0.010))
 
 
 def cyberpunk(view: View, image: Tensor, distance: Tensor) -> Tensor:
     """Night in indigo, magenta and cyan; the subject wears a line of light."""
-    luma = _luma(_contrast(image, 0.5)) * 0.85
+    luma = _luma(_contrast(image, 0.8)) * 0.80
     across = (0.5 + view.sx / view.width).clamp(0.0, 1.0).unsqueeze(1)
     low, high = (
         rgb((0.05, 0.02, 0.16), image),
@@ -69,16 +72,11 @@ def cyberpunk(view: View, image: Tensor, distance: Tensor) -> Tensor:
 
 def oil(view: View, image: Tensor, distance: Tensor) -> Tensor:
     """Thick directed strokes and varnish."""
-    u, v = view.sx, view.sy
-    bend = 0.9 * torch.sin(3.1 * u + 2.3 * v) + 0.7 * torch.sin(2.0 * v - 2.7 * u + 1.0)
-    along, across = u * torch.cos(bend) + v * torch.sin(bend), v * torch.cos(bend) - u * torch.sin(bend)
-    strokes = torch.sin(88.0 * across + 2.2 * torch.sin(13.0 * along)) * (
-        0.6 + 0.4 * torch.sin(17.0 * along + 4.0 * across)
-    )
+    strokes = 0.6 * _dabs(view, 0.40, 0.22, 0.052) + 0.6 * _dabs(view, -0.65, 0.17, 0.044)
     image = _saturate(_contrast(image, 0.3), 1.30)
     luma = _luma(image)
     image = image * (_steps(luma, 9.0, 0.5) / luma.clamp_min(0.05))
-    image = image * (1.0 + 0.105 * strokes).unsqueeze(1) + 0.025 * strokes.unsqueeze(1)
+    image = image * (1.0 + 0.12 * strokes).unsqueeze(1) + 0.03 * strokes.unsqueeze(1)
     image = _soft_light(image, (0.86, 0.62, 0.28), 0.20 * torch.ones_like(luma))
     image = image * (1.0 - 0.30 * _line(view, distance, 0.014)).unsqueeze(1)
     return image * _vignette(view, 0.40)
@@ -122,7 +120,9 @@ def watercolour(view: View, image: Tensor, distance: Tensor) -> Tensor:
 def pixel_art(view: View, image: Tensor, distance: Tensor) -> Tensor:
     """Square pixels, few colours, a dark line one pixel wide."""
     block = pixel_block(round(1.0 / view.pixel)) * view.pixel
-    image = _steps(_saturate(image, 1.25), 5.0, 0.0)
+    image = _saturate(image, 1.30)
+    luma = _luma(image)
+    image = image * (_steps(luma, 7.0, 0.0) / luma.clamp_min(0.07))
     line = ((distance > -0.1 * block) & (distance < 0.9 * block)).float()
     return over(image, (0.07, 0.06, 0.12), line)
 
@@ -133,7 +133,7 @@ def clay(view: View, image: Tensor, distance: Tensor) -> Tensor:
     u, v = view.sx, view.sy
     lumps = torch.sin(26.0 * u + 3.0 * torch.sin(9.0 * v)) * torch.sin(24.0 * v + 3.0 * torch.sin(11.0 * u))
     inside = coverage(distance, view.pixel)
-    image = image * (1.0 + (0.035 + 0.045 * inside) * lumps).unsqueeze(1)
+    image = image * (1.0 + (0.016 + 0.050 * inside) * lumps).unsqueeze(1)
     image = _soft_light(image, (0.95, 0.72, 0.48), 0.20 * torch.ones_like(_luma(image)))
     near = torch.exp(-distance.clamp_min(0.0) / 0.05) * (1.0 - inside)
     image = image * (1.0 - 0.24 * near).unsqueeze(1)
@@ -250,6 +250,20 @@ def _soft_light(image: Tensor, colour: Colour, amount: Tensor) -> Tensor:
 def _vignette(view: View, amount: float) -> Tensor:
     far = (view.sx / view.width) ** 2 + (view.sy / view.height) ** 2
     return (1.0 - amount * smoothstep(0.12, 0.52, far)).unsqueeze(1)
+
+
+def _dabs(view: View, angle: float, long: float, short: float) -> Tensor:
+    """Brush marks in staggered rows along `angle`, each lighter or darker than the next; about -1 to 1."""
+    u, v = rotate(view.sx, view.sy, angle)
+    v = v + 0.012 * torch.sin(9.0 * u)
+    row = torch.floor(v / short)
+    u = u + long * noise(row, 3.0, 1.0)
+    column = torch.floor(u / long)
+    tone = noise(column * 7.0 + row * 13.0, 5.0, 2.0) * 2.0 - 1.0
+    across = v / short - row - 0.5
+    along = u / long - column - 0.5
+    shape = smoothstep(0.5, 0.30, across.abs()) * smoothstep(0.5, 0.36, along.abs())
+    return shape * (0.75 * tone + 0.5 * across)
 
 
 def _line(view: View, distance: Tensor, width: float) -> Tensor:

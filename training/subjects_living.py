@@ -272,6 +272,6 @@ def _cat_head(f: Figure, x: Tensor, y: Tensor, cx: float, cy: float, *, machine:
         return
     f.detail(ellipse(x, y, cx + 0.04, cy - 0.085, 0.10, 0.07), lighter(main, 0.6))
     for dx in (-0.06, 0.125):
-        f.detail(ellipse(x, y, cx + dx, cy + 0.025, 0.034, 0.046), INK)
-        f.detail(circle(x, y, cx + dx - 0.01, cy + 0.042, 0.013), WHITE)
+        f.detail(ellipse(x, y, cx + dx, cy + 0.025, 0.046, 0.054), (0.97, 0.90, 0.50))
+        f.detail(ellipse(x, y, cx + dx + 0.006, cy + 0.025, 0.027, 0.046), INK)
     f.detail(ellipse(x, y, cx + 0.045, cy - 0.045, 0.028, 0.02), (0.90, 0.45, 0.48))

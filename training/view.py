@@ -14,7 +14,6 @@ import torch
 from torch import Tensor
 
 from training.attributes import NATURAL, SUBJECTS, TIMES_OF_DAY
-from training.raster import noise, smoothstep
 from training.scene import SIZE_FACTORS, Scene
 
 PALETTE: dict[str, tuple[float, float, float]] = {
@@ -42,10 +41,10 @@ FEET: dict[str, float] = {"cafe": -0.24, "sea": -0.31, "cliff": -0.27}  # in fra
 FEET_ELSEWHERE = -0.31
 STOP_MOTION_FPS = 12.0
 WOBBLE: dict[str, float] = {
-    "Oil Painting": 0.009,
-    "Watercolor": 0.007,
-    "Chinese Ink Wash": 0.006,
-    "Clay Stop Motion": 0.003,
+    "Oil Painting": 0.005,
+    "Watercolor": 0.0045,
+    "Chinese Ink Wash": 0.004,
+    "Clay Stop Motion": 0.002,
 }
 
 
@@ -212,23 +211,26 @@ def place_subjects(view: View) -> Placement:
     count = view.numbers(lambda scene: scene.count)
     unit = view.numbers(lambda scene: SUBJECTS[scene.subject].height * SIZE_FACTORS[scene.size] * scene.scale)
     aspect = torch.tensor([kind.width for kind in kinds], device=view.t.device).view(-1, 1, 1, 1)
-    room = 0.94 * view.width / (count * aspect * 1.12)
-    unit = torch.minimum(unit, room)
+    goes = {"left": -1.0, "right": 1.0}
+    direction = view.numbers(lambda scene: goes.get(scene.motion, 0.0))
+    room = torch.where(direction != 0, 0.62, 0.94) * view.width / (count * aspect * 1.12)
+    feet = view.feet()
+    airborne = view.flags(is_airborne)
+    headroom = torch.where(airborne > 0, 0.66 * view.height, 0.46 * view.height - feet)
+    unit = torch.minimum(torch.minimum(unit, room), headroom)
     spacing = unit * aspect * 1.12
     group = count * spacing
     period_x, period_y = view.width + group, view.height + 1.1 * unit
-    feet = view.feet()
-    airborne = view.flags(is_airborne)
     ceiling = 0.5 * view.height - unit * 1.04
     low = feet + 0.10 * view.height
     y = torch.where(airborne > 0, low + (ceiling - low).clamp_min(0.0) * view.numbers(lambda scene: scene.lift), feet)
 
-    goes = {"left": -1.0, "right": 1.0}
-    direction = view.numbers(lambda scene: goes.get(scene.motion, 0.0))
     pace = view.numbers(lambda scene: scene.pace) / 8.0
     phase = 2.0 * math.pi * view.numbers(lambda scene: scene.phase)
     follow = view.flags(lambda scene: scene.camera == "follow")
     start = view.numbers(lambda scene: scene.x) * (view.width - torch.where(direction != 0, 0.3 * group, group)) * 0.5
+    on_ledge = view.flags(lambda scene: scene.scene == "cliff") * (1.0 - airborne)
+    start = torch.where(on_ledge > 0, (0.45 * start - 0.07 * view.width) * cliff_side(view), start)
     travel = pace * view.t * torch.where(follow > 0, view.width + 0.6, period_x)
     x = start * (1.0 - 0.6 * follow) + direction * travel * (1.0 - follow)
     x = x - (1.0 - follow) * view.pan * view.flags(lambda scene: scene.camera == "pan")
@@ -261,11 +263,6 @@ def place_subjects(view: View) -> Placement:
     )  # fmt: skip
 
 
-def scattered(view: View, cells: Tensor, salt: float) -> Tensor:
-    """A fixed number in [0, 1) for each whole number of a clip's layout."""
-    return noise(cells, view.seed, salt)
-
-
-def vertical(view: View, low: float, high: float) -> Tensor:
-    """0 at `low` and below, 1 at `high` and above (in frame heights), smooth between."""
-    return smoothstep(low * view.height, high * view.height, view.y)
+def cliff_side(view: View) -> Tensor:
+    """1 where a cliff falls off on the right, -1 on the left; [B, 1, 1, 1]."""
+    return torch.where(torch.remainder(view.seed, 2.0) > 0.5, 1.0, -1.0)

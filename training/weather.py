@@ -20,7 +20,7 @@ def haze(view: View, image: Tensor) -> Tensor:
     snow = view.flags(lambda scene: scene.weather == "snow" and scene.scene not in (*INDOOR, "sea"))
     white = view.by_time((0.93, 0.95, 0.98), (0.86, 0.78, 0.80), (0.36, 0.41, 0.55))
     ground = smoothstep(-0.20 * view.height, -0.24 * view.height, view.y)
-    image = over(image, white, snow * (0.16 + 0.60 * ground))
+    image = over(image, white * 0.92, snow * (0.34 + 0.46 * ground))
     fog = view.flags(lambda scene: scene.weather == "fog")
     return over(image, _fog_colour(view), fog * (0.62 + 0.16 * _veil(view, 0.0)))
 
@@ -33,7 +33,7 @@ def fall(view: View, image: Tensor) -> Tensor:
             image = over(image, (0.86, 0.92, 1.0), 0.42 * _streaks(view, row, cell_x, cell_y, speed))
         return image
     if weather == "snow":
-        for row, (cell, radius, speed) in enumerate(((0.12, 0.0085, 0.11), (0.19, 0.013, 0.17), (0.30, 0.019, 0.26))):
+        for row, (cell, radius, speed) in enumerate(((0.17, 0.011, 0.13), (0.26, 0.016, 0.19), (0.42, 0.022, 0.28))):
             image = over(image, (1.0, 1.0, 1.0), 0.92 * _flakes(view, row, cell, radius, speed))
         return image
     low = smoothstep(0.30 * view.height, -0.45 * view.height, view.y)
