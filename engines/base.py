@@ -29,7 +29,7 @@ class Transformer(Protocol):
     """
 
     def text_keys_values(self, prompt_embeds: Tensor) -> Tensor:
-        """prompt_embeds [1, S, text_dim] -> cross-attention keys and values [layers, 2, heads, S, head_dim], once a prompt."""
+        """prompt_embeds [1, S, text_dim] -> cross-attention keys and values [layers, 2, heads, S, head_dim]."""
         ...
 
     def rotary(self, first_latent: int, latents: Tensor) -> tuple[Tensor, Tensor]:

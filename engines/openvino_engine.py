@@ -39,8 +39,8 @@ class _Graph:
 
     def __init__(self, core: ov.Core, model: ov.Model, precision: str, outputs: Sequence[int] | None = None) -> None:
         if outputs is not None:
-            model = model.clone()
-            model = ov.Model([model.outputs[i] for i in outputs], model.get_parameters())
+            source = model.clone()
+            model = ov.Model([source.outputs[i] for i in outputs], source.get_parameters())  # pyright: ignore[reportGeneralTypeIssues]
         options = {"INFERENCE_PRECISION_HINT": precision, "PERFORMANCE_HINT": "LATENCY"}
         self._request = core.compile_model(model, "CPU", options).create_infer_request()
 
@@ -79,7 +79,7 @@ class OpenVinoTextEncoder:
 
 
 class OpenVinoTransformer:
-    """`Transformer`: two graphs of one module, because a step needs no keys and values out and a re-cache no velocity."""
+    """`Transformer`: two graphs of one module: a step needs no keys and values out, a re-cache no velocity."""
 
     def __init__(self, core: ov.Core, checkpoint: Checkpoint, precision: str) -> None:
         transformer = checkpoint.transformer

@@ -21,7 +21,8 @@ class TorchTextEncoder:
 
     def __init__(self, checkpoint: Checkpoint, device: torch.device, dtype: torch.dtype) -> None:
         self._device = device
-        self._encoder = copy.deepcopy(checkpoint.text_encoder).to(device=device, dtype=dtype)
+        self._encoder: nn.Module = copy.deepcopy(checkpoint.text_encoder)
+        self._encoder.to(device=device, dtype=dtype)  # pyright: ignore[reportCallIssue]
 
     @torch.inference_mode()
     def encode(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
@@ -74,12 +75,8 @@ class TorchVaeDecoder:
 
     def __init__(self, checkpoint: Checkpoint, device: torch.device, dtype: torch.dtype) -> None:
         self._device, self._dtype = device, dtype
-        vae = copy.deepcopy(checkpoint.vae).to(device, dtype)
-        self._vae = vae
-        self._steps: tuple[nn.Module, nn.Module] = (
-            FramesStep(VaeStep(vae, first=True)).to(device, dtype),
-            FramesStep(VaeStep(vae, first=False)).to(device, dtype),
-        )
+        self._vae = copy.deepcopy(checkpoint.vae)
+        self._steps = [FramesStep(VaeStep(self._vae, first=first)).to(device, dtype) for first in (True, False)]
 
     def start(self, height: int, width: int) -> VaeState:
         shapes = cache_shapes(self._vae, height, width)

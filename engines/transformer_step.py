@@ -1,8 +1,8 @@
-"""WAN's transformer as a stateless step: latents of one block, cached keys and values in; velocity, new keys and values out.
+"""WAN's transformer as a stateless step: one block and cached keys and values in; velocity and new ones out.
 
-Owns the restructuring of diffusers' `WanTransformer3DModel` (arXiv 2503.20314) for block-causal inference and export:
-rotary embedding by halves on permuted q/k rows (no strided writes), per-latent instead of per-token modulation, text keys
-and values computed once a prompt, keys and values of earlier latents as inputs. Uses the checkpoint's own weights.
+Owns the restructuring of diffusers' `WanTransformer3DModel` (arXiv 2503.20314) for block-causal inference and
+export: rotary embedding by halves on permuted q/k rows (no strided writes), per-latent instead of per-token modulation,
+text keys and values computed once a prompt, keys and values of earlier latents as inputs. Uses its own weights.
 Does not know blocks, windows or schedules: what the caller gives as cache is what is attended to.
 """
 
@@ -129,9 +129,9 @@ class TransformerStep(nn.Module):
 def rotary_tables(
     transformer: WanTransformer3DModel, first_latent: int, num_latents: int, height: int, width: int
 ) -> tuple[Tensor, Tensor]:
-    """cos and sin, float32 [N, head_dim / 2], of the tokens of latents `first_latent` … on a grid of `height` x `width` latents.
+    """cos and sin, float32 [N, head_dim / 2], of the tokens of `num_latents` latents of `height` x `width`.
 
-    Positions are absolute: the latent's index in the clip, the row and the column of the patch.
+    Positions are absolute: the latent's index in the clip (`first_latent` …), the row and the column of the patch.
     """
     rope = transformer.rope
     _, p_h, p_w = transformer.config["patch_size"]
@@ -145,7 +145,7 @@ def rotary_tables(
         parts = (part.expand(num_latents, rows, columns, -1) for part in parts)
         return torch.cat(list(parts), dim=-1).reshape(num_latents * rows * columns, -1).float()
 
-    return table(rope.freqs_cos), table(rope.freqs_sin)
+    return table(cast(Tensor, rope.freqs_cos)), table(cast(Tensor, rope.freqs_sin))
 
 
 def _halve_rotary(attn: WanAttention) -> None:

@@ -1,4 +1,4 @@
-"""WAN's causal VAE decoder as a stateless step: one latent and the feature caches in, its frames and the new caches out.
+"""WAN's causal VAE decoder as a stateless step: one latent and the caches in, its frames and new caches out.
 
 Owns the restructuring of diffusers' `AutoencoderKLWan` decoder (arXiv 2503.20314, section 4.2) into two graphs, *first*
 (1 latent -> 1 frame) and *next* (1 latent -> 4 frames with 4x temporal compression). Uses the checkpoint's own modules
@@ -10,6 +10,7 @@ Zero caches of two frames equal diffusers' `None` and `"Rep"` entries, so every 
 
 from __future__ import annotations
 
+import copy
 from typing import cast
 
 import torch
@@ -38,12 +39,15 @@ class VaeStep(nn.Module):
         first: whether this is the graph of a clip's first latent.
     """
 
+    latents_mean: Tensor
+    latents_std: Tensor
+
     def __init__(self, vae: AutoencoderKLWan, *, first: bool) -> None:
         super().__init__()
         self.first = first
-        self.decoder = cast(WanDecoder3d, vae.decoder)
-        self.post_quant_conv = cast(WanCausalConv3d, vae.post_quant_conv)
-        self.patch_size = cast("int | None", vae.config["patch_size"])
+        self.decoder: WanDecoder3d = vae.decoder
+        self.post_quant_conv: WanCausalConv3d = vae.post_quant_conv
+        self.patch_size = cast("int | None", vae.config["patch_size"]) or 1
         shape = (1, -1, 1, 1, 1)
         self.register_buffer("latents_mean", torch.tensor(vae.config["latents_mean"]).view(shape), persistent=False)
         self.register_buffer("latents_std", torch.tensor(vae.config["latents_std"]).view(shape), persistent=False)
@@ -58,12 +62,15 @@ class VaeStep(nn.Module):
         Returns:
             frames [1, 3, T, H, W] in [-1, 1] (clamped; T is 1 for *first*), then the new caches in the same order.
         """
+        patches, *new_caches = self.patches(latents, *caches)
+        return unpatchify(patches, patch_size=self.patch_size).clamp(-1.0, 1.0), *new_caches
+
+    def patches(self, latents: Tensor, *caches: Tensor) -> tuple[Tensor, ...]:
+        """As `forward`, before patches are laid out as pixels: [1, 3 * p * p, T, H / p, W / p], not clamped."""
         walk = _Walk(caches, first=self.first)
         x = latents * self.latents_std + self.latents_mean
-        x = walk.decoder(self.decoder, F.conv3d(x, self.post_quant_conv.weight, self.post_quant_conv.bias))
-        if self.patch_size is not None:
-            x = unpatchify(x, patch_size=self.patch_size)
-        return x.clamp(-1.0, 1.0), *walk.new_caches
+        x = F.conv3d(x, self.post_quant_conv.weight, self.post_quant_conv.bias)
+        return walk.decoder(self.decoder, x), *walk.new_caches
 
 
 class FramesStep(nn.Module):
@@ -74,9 +81,15 @@ class FramesStep(nn.Module):
         self.step = step
 
     def forward(self, latents: Tensor, *caches: Tensor) -> tuple[Tensor, ...]:
-        frames, *new_caches = self.step(latents, *caches)
-        pixels = (frames[0].float() * 127.5 + 127.5).round().to(torch.uint8)
-        return pixels.permute(1, 2, 3, 0).contiguous(), *new_caches
+        """Arguments as `VaeStep.forward`."""
+        patches, *new_caches = self.step.patches(latents, *caches)
+        # Rounded to bytes first, so that the one transpose moves a quarter of the memory.
+        pixels = (patches[0].float() * 127.5 + 127.5).round().clamp(0.0, 255.0).to(torch.uint8)
+        _, frames, height, width = pixels.shape
+        p = self.step.patch_size
+        pixels = pixels.view(3, p, p, frames, height, width)  # colour, column and row in the patch, as diffusers has it
+        pixels = pixels.permute(3, 4, 2, 5, 1, 0).reshape(frames, height * p, width * p, 3)
+        return pixels, *new_caches
 
 
 def cache_shapes(vae: AutoencoderKLWan, height: int, width: int) -> list[tuple[int, int, int, int, int]]:
@@ -84,15 +97,8 @@ def cache_shapes(vae: AutoencoderKLWan, height: int, width: int) -> list[tuple[i
     step = VaeStep(vae, first=False)
     latents = torch.empty(1, int(vae.config["z_dim"]), 1, height, width, device="meta")
     walk = _Walk(None, first=False)
-    with torch.device("meta"):
-        walk.decoder(_on_meta(step.decoder), latents)
+    walk.decoder(copy.deepcopy(step.decoder).to("meta"), latents)
     return [cast("tuple[int, int, int, int, int]", tuple(c.shape)) for c in walk.new_caches]
-
-
-def _on_meta(decoder: WanDecoder3d) -> WanDecoder3d:
-    import copy
-
-    return copy.deepcopy(decoder).to("meta")
 
 
 class _Walk:
@@ -114,20 +120,21 @@ class _Walk:
         return x
 
     def _conv(self, conv: WanCausalConv3d, x: Tensor) -> Tensor:
-        pad = (0, conv._padding[2], conv._padding[0])
-        return F.conv3d(self._with_cache(x), conv.weight, conv.bias, padding=pad)
+        _, rows, columns = conv.kernel_size
+        padding = (0, rows // 2, columns // 2)
+        return F.conv3d(self._with_cache(x), conv.weight, conv.bias, padding=padding)
 
     def decoder(self, decoder: WanDecoder3d, x: Tensor) -> Tensor:
         x = self._conv(decoder.conv_in, x)
-        x = self._mid(cast(WanMidBlock, decoder.mid_block), x)
+        x = self._mid(decoder.mid_block, x)
         for block in decoder.up_blocks:
             x = self._up(cast("WanResidualUpBlock | WanUpBlock", block), x)
         return self._conv(decoder.conv_out, decoder.nonlinearity(decoder.norm_out(x)))
 
     def _mid(self, mid: WanMidBlock, x: Tensor) -> Tensor:
         x = self._residual(cast(WanResidualBlock, mid.resnets[0]), x)
-        for attention, resnet in zip(mid.attentions, mid.resnets[1:], strict=True):
-            x = self._residual(cast(WanResidualBlock, resnet), attention(x) if attention is not None else x)
+        for attention, resnet in zip(mid.attentions, list(mid.resnets)[1:], strict=True):
+            x = self._residual(cast(WanResidualBlock, resnet), attention(x))
         return x
 
     def _residual(self, block: WanResidualBlock, x: Tensor) -> Tensor:
@@ -161,6 +168,6 @@ class _Walk:
         b, c, t, h, w = x.shape
         x = x.permute(0, 2, 1, 3, 4).reshape(b * t, c, h, w)
         x = F.interpolate(x, scale_factor=2.0, mode="nearest")
-        conv = cast(nn.Conv2d, up.resample[1])
+        conv = cast(nn.Conv2d, cast(nn.Sequential, up.resample)[1])
         x = F.conv2d(x, conv.weight, conv.bias, padding=1)
         return x.view(b, t, x.shape[1], 2 * h, 2 * w).permute(0, 2, 1, 3, 4)

@@ -9,9 +9,9 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pipeline.walk import Frames, generate, stream
     from pipeline.model import Model, load_model
     from pipeline.request import VideoRequest
+    from pipeline.walk import Frames, generate, stream
 
 __all__ = ["Frames", "Model", "VideoRequest", "generate", "load_model", "stream"]
 

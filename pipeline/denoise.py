@@ -10,7 +10,6 @@ Block-causal generation with a KV cache: CausVid (arXiv 2412.07772), Self Forcin
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -65,49 +64,44 @@ class Denoiser:
         guided = schedule.guidance_scale > 1.0 and negative_prompt_embeds is not None
         prompts = [prompt_embeds, negative_prompt_embeds] if guided else [prompt_embeds]
         self._branches = [_Branch(transformer, embeds) for embeds in prompts if embeds is not None]
+        self._rotary: tuple[Tensor, Tensor] | None = None
         self._last: tuple[Block, Tensor] | None = None
 
-    def steps(self, block: Block) -> Iterator[Tensor]:
-        """Denoise the next block; yields its latents [1, C, F, h, w] after every step, clean after the last.
+    def start(self, block: Block) -> Tensor:
+        """What the next block starts from, [1, C, F, h, w] at the schedule's first noise level.
 
-        Nothing is computed between two steps unless the caller asks for the next: that is where it may stop.
+        Pure noise, or the last context latent carried forward and noised. Runs the re-cache pass of the block before.
         """
-        self._remember(block)
-        sigmas = self._schedule.sigmas(block)
-        latents = self._start(block, sigmas[0])
-        rotary = self._transformer.rotary(block.start, latents)
-        for sigma, next_sigma in zip(sigmas[:-1], sigmas[1:], strict=True):
-            timesteps = torch.full((block.num_latents,), sampler.timestep(sigma), device=self._device)
-            velocity = self._guided_velocity(latents, timesteps, rotary, block)
-            latents = sampler.euler(latents, velocity, sigma, next_sigma)
-            if next_sigma == 0.0:
-                self._last = (block, latents)
-            yield latents
-
-    def _guided_velocity(
-        self, latents: Tensor, timesteps: Tensor, rotary: tuple[Tensor, Tensor], block: Block
-    ) -> Tensor:
-        first, *others = [
-            self._transformer.velocity(latents, timesteps, branch.text, rotary, branch.cache(block.context))
-            for branch in self._branches
-        ]
-        for unconditional in others:
-            first = unconditional + self._schedule.guidance_scale * (first - unconditional)
-        return first
-
-    def _start(self, block: Block, sigma: float) -> Tensor:
-        """Pure noise, or the last context latent carried forward and noised to the schedule's first level."""
+        if self._last is not None:
+            self._remember(*self._last, upcoming=block)
         shape = (1, self._channels, block.num_latents, self._plan.height, self._plan.width)
         noise = torch.randn(shape, generator=self._generator).to(self._device)
+        self._rotary = self._transformer.rotary(block.start, noise)
         if self._last is None or self._schedule.denoise_strength >= 1.0:
             return noise
-        return sampler.add_noise(self._last[1][:, :, -1:].expand(shape), noise, sigma)
+        carried = self._last[1][:, :, -1:].expand(shape)
+        return sampler.add_noise(carried, noise, self._schedule.sigmas(block)[0])
 
-    def _remember(self, upcoming: Block) -> None:
-        """Cache the keys and values of the last block's clean latents, and drop what no block will attend to again."""
-        if self._last is None:
-            return
-        block, latents = self._last
+    def step(self, block: Block, latents: Tensor, sigma: float, next_sigma: float) -> Tensor:
+        """One Euler step of the block's latents from noise level `sigma` to `next_sigma`; 0 makes them clean."""
+        timesteps = torch.full((block.num_latents,), sampler.timestep(sigma), device=self._device)
+        latents = sampler.euler(latents, self._guided_velocity(block, latents, timesteps), sigma, next_sigma)
+        if next_sigma == 0.0:
+            self._last = (block, latents)
+        return latents
+
+    def _guided_velocity(self, block: Block, latents: Tensor, timesteps: Tensor) -> Tensor:
+        assert self._rotary is not None, "start() comes first"
+        conditional, *unconditional = [
+            self._transformer.velocity(latents, timesteps, branch.text, self._rotary, branch.cache(block.context))
+            for branch in self._branches
+        ]
+        if not unconditional:
+            return conditional
+        return torch.lerp(unconditional[0], conditional, self._schedule.guidance_scale)
+
+    def _remember(self, block: Block, latents: Tensor, *, upcoming: Block) -> None:
+        """Cache the keys and values of a block's clean latents; drop what no block will attend to again."""
         timesteps = torch.zeros(block.num_latents, device=self._device)
         rotary = self._transformer.rotary(block.start, latents)
         for branch in self._branches:

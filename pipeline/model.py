@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from transformers import PreTrainedTokenizerBase
 
 from engines import load_engines
@@ -22,18 +21,6 @@ from pipeline.blocks import Grid
 
 EMBEDDED = Path(__file__).resolve().parent.parent / "assets" / "embedded"
 
-_STREAMING_KEYS = frozenset(
-    {
-        "first_block_latents",
-        "block_latents",
-        "sink_latents",
-        "window_latents",
-        "num_inference_steps",
-        "flow_shift",
-        "guidance_scale",
-        "max_sequence_length",
-    }
-)
 # A checkpoint without streaming.json is a public, bidirectional WAN: the whole clip is one block, and these are the
 # defaults of its model card (Wan-AI/Wan2.2-TI2V-5B-Diffusers).
 _WHOLE_CLIP: dict[str, Any] = {
@@ -45,6 +32,7 @@ _WHOLE_CLIP: dict[str, Any] = {
     "guidance_scale": 5.0,
     "max_sequence_length": 512,
 }
+_STREAMING_KEYS = frozenset({*_WHOLE_CLIP, "flow_shift"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,10 +90,10 @@ def load_model(source: str | Path | None = None, *, backend: str = "auto") -> Mo
 def read_spec(checkpoint: Checkpoint) -> Spec:
     """The specification from the checkpoint's own configuration files."""
     path = checkpoint.folder / "streaming.json"
-    streaming = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else dict(_WHOLE_CLIP)
+    streaming: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else dict(_WHOLE_CLIP)
     streaming.setdefault("flow_shift", checkpoint.scheduler.get("flow_shift", 1.0))
-    if set(streaming) != _STREAMING_KEYS:
-        difference = ", ".join(sorted(set(streaming) ^ _STREAMING_KEYS))
+    difference = ", ".join(sorted(_STREAMING_KEYS.symmetric_difference(streaming)))
+    if difference:
         raise CheckpointError(f"{checkpoint.folder.name}/streaming.json: missing or unknown: {difference}")
     vae, transformer = checkpoint.vae.config, checkpoint.transformer.config
     grid = Grid(
@@ -141,8 +129,3 @@ def _folder(source: str) -> Path:
         return Path(snapshot_download(source, allow_patterns=["*.json", "*.safetensors", "*.model", "*.txt"]))
     except (RepositoryNotFoundError, LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
         raise CheckpointError(f"{source}: cannot be downloaded ({type(error).__name__})") from error
-
-
-def use_threads(count: int) -> None:
-    """Limit PyTorch's own CPU threads; the small pieces that stay in PyTorch gain nothing from more."""
-    torch.set_num_threads(count)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import queue
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from typing import TypeVar
 
 _T = TypeVar("_T")
@@ -24,7 +24,7 @@ _DONE = object()
 
 
 @contextlib.contextmanager
-def overlapped(items: Iterable[_T], *, depth: int) -> Iterator[Iterator[_T]]:
+def overlapped(items: Iterable[_T], *, depth: int) -> Generator[Iterator[_T]]:
     """Consume `items` in a thread, at most `depth` ahead.
 
     Args:
@@ -36,7 +36,8 @@ def overlapped(items: Iterable[_T], *, depth: int) -> Iterator[Iterator[_T]]:
     def put(item: object) -> None:
         while not left.is_set():
             with contextlib.suppress(queue.Full):
-                return made.put(item, timeout=0.05)
+                made.put(item, timeout=0.05)
+                return
 
     def produce() -> None:
         iterator = iter(items)

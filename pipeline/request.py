@@ -67,9 +67,7 @@ class VideoRequest:
             limit = MAX_PROMPT_CHARS
             _require(len(text) <= limit, name, f"{len(text)}", f"at most {limit} characters", f"最多 {limit} 个字符")
         for name in ("width", "height", "seconds", "fps", "seed", "batch_size"):
-            value = getattr(self, name)
-            whole = isinstance(value, int) and not isinstance(value, bool)
-            _require(whole, name, value, "a whole number", "整数")
+            _whole(name, getattr(self, name))
         sizes = ", ".join(f"{w}×{h}" for w, h in SIZES)
         size = (self.width, self.height)
         _require(size in SIZES, "size", f"{self.width}×{self.height}", f"one of {sizes}", f"{sizes} 之一")
@@ -81,8 +79,7 @@ class VideoRequest:
         if self.guidance_scale is not None:
             _within("guidance_scale", self.guidance_scale, 1.0, 20.0)
         if self.num_inference_steps is not None:
-            whole = isinstance(self.num_inference_steps, int) and not isinstance(self.num_inference_steps, bool)
-            _require(whole, "num_inference_steps", self.num_inference_steps, "a whole number", "整数")
+            _whole("num_inference_steps", self.num_inference_steps)
             _within("num_inference_steps", self.num_inference_steps, 1, MAX_STEPS)
 
     @property
@@ -131,7 +128,10 @@ def _one_of(field: str, value: int, allowed: tuple[int, ...]) -> None:
     _require(value in allowed, field, value, f"one of {listed}", f"{listed} 之一")
 
 
+def _whole(field: str, value: object) -> None:
+    _require(isinstance(value, int) and not isinstance(value, bool), field, value, "a whole number", "整数")
+
+
 def _within(field: str, value: object, low: float, high: float) -> None:
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    ok = number and low <= value <= high  # NaN fails both comparisons
+    ok = isinstance(value, int | float) and not isinstance(value, bool) and low <= value <= high  # NaN is never within
     _require(ok, field, value, f"a number from {low:g} to {high:g}", f"{low:g} 到 {high:g} 之间的数")

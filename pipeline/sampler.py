@@ -1,7 +1,7 @@
 """Flow-matching schedule and Euler step, as pure functions.
 
-x_σ = (1 − σ) x_0 + σ ε with velocity v = ε − x_0 (Lipman et al., arXiv 2210.02747); the shift of the schedule is that of
-Esser et al., arXiv 2403.03206, eq. 23. The σ and timesteps are those of diffusers' UniPCMultistepScheduler with
+x_σ = (1 − σ) x_0 + σ ε with velocity v = ε − x_0 (Lipman et al., arXiv 2210.02747); the schedule's shift is that
+of Esser et al., arXiv 2403.03206, eq. 23. The σ and timesteps are those of diffusers' UniPCMultistepScheduler with
 `use_flow_sigmas`; its order-1 update without corrector is this Euler step.
 """
 

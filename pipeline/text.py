@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from styles import WeightedText
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from engines.base import TextEncoder
+from styles import WeightedText
 
 
 def encode_prompt(

@@ -5,13 +5,14 @@ Owns the order and the stop flag. Knows no tensor layout, no box of MP4, no job.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-import styles
 from numpy.typing import NDArray
 
+import styles
 from pipeline.blocks import plan as plan_blocks
 from pipeline.decode import Decoder
 from pipeline.denoise import Denoiser, Schedule
@@ -75,12 +76,11 @@ def generate(request: VideoRequest, model: Model, *, stop: Stop = never, observe
     decoder = Decoder(engines.vae_decoder, plan)
 
     for number, block in enumerate(plan.blocks):
-        num_steps = len(schedule.sigmas(block)) - 1
-        steps = denoiser.steps(block)
-        for step in range(1, num_steps + 1):
+        latents, sigmas = denoiser.start(block), schedule.sigmas(block)
+        for step, (sigma, next_sigma) in enumerate(itertools.pairwise(sigmas), start=1):
             _raise_if(stop)
-            latents = next(steps)
-            observe(Progress("denoise", number, num_blocks, step, num_steps, decoder.num_frames))
+            latents = denoiser.step(block, latents, sigma, next_sigma)
+            observe(Progress("denoise", number, num_blocks, step, len(sigmas) - 1, decoder.num_frames))
         for latent in latents.split(1, dim=2):
             _raise_if(stop)
             index, pixels = decoder.num_frames, decoder.decode(latent)
