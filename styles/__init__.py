@@ -2,19 +2,31 @@
 
 from __future__ import annotations
 
+from styles.advice import Finding, Fix, coach
 from styles.errors import StyleError
+from styles.examples import Example, load_examples
 from styles.fusion import StyledPrompt, apply
+from styles.lexicon import warm_up
+from styles.structure import Part, parts
 from styles.style import Fusion, Style, load_styles
 from styles.weights import WeightedText, parse_weights, print_weights
 
 __all__ = [
+    "Example",
+    "Finding",
+    "Fix",
     "Fusion",
+    "Part",
     "Style",
     "StyleError",
     "StyledPrompt",
     "WeightedText",
     "apply",
+    "coach",
+    "load_examples",
     "load_styles",
     "parse_weights",
+    "parts",
     "print_weights",
+    "warm_up",
 ]

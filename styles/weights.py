@@ -8,9 +8,9 @@ Owns the grammar and nothing else; knows no style, no tokeniser and no embedding
     literal = "\" special | any other character
     special = ( ) [ ] : \ and their full-width forms （ ） ［ ］ ：
 
-Full-width brackets, colon and digits mean the same as half-width ones. Nested weights multiply. A colon outside brackets
-is a literal colon; inside a round group it introduces the group's number. A backslash in front of anything that is not
-special is a backslash.
+Full-width brackets, colon and digits mean the same as half-width ones. Nested weights multiply. A colon outside
+brackets is a literal colon; inside a round group it introduces the group's number. A backslash in front of anything
+that is not special is a backslash.
 """
 
 from __future__ import annotations
