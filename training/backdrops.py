@@ -44,7 +44,7 @@ def _coloured_light(view: View, image: Tensor) -> Tensor:
     image = over(image, (1.0, 0.84, 0.48), back * 0.72 * near)
     image = over(image, (1.0, 0.62, 0.25), back * 0.16)
     neon = view.flags(lambda scene: scene.light == "neon")
-    image = image * (1.0 - 0.38 * neon).unsqueeze(1)
+    image = image * (1.0 - neon * view.by_time_number(0.42, 0.32, 0.10)).unsqueeze(1)
     from_left = torch.exp(-((view.sx / view.width + 0.62) ** 2) / 0.14)
     from_right = torch.exp(-((view.sx / view.width - 0.62) ** 2) / 0.14)
     image = over(image, (1.0, 0.12, 0.68), neon * 0.48 * from_left)

@@ -1,4 +1,4 @@
-"""Backdrops made by people: a Tokyo street, a city of the future, a café. Each paints a `View` (see backdrops_nature)."""
+"""Backdrops made by people: a Tokyo street, a city of the future, a café. Each paints a `View`."""
 
 from __future__ import annotations
 
@@ -234,7 +234,7 @@ def _wet_road(view: View, image: Tensor, road: Tensor, *, level: float, stripes:
         bar = smoothstep(0.20, 0.24, (torch.remainder(u / 0.36, 1.0) - 0.5).abs()) * smoothstep(0.30, 0.34, depth)
         surface = over(surface, lighten(road, 0.62), bar * (1.0 - smoothstep(0.86, 0.9, depth)) * 0.8)
     wet = view.numbers(lambda scene: 1.0 if scene.weather == "rain" else 0.7 if scene.time_of_day == "night" else 0.0)
-    if bool((wet > 0).any()):
+    if any(scene.weather == "rain" or scene.time_of_day == "night" for scene in view.scenes):
         column = u / 0.30
         cell = torch.floor(column)
         hump = torch.sin(torch.pi * (column - cell)) ** 2

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from training.raster import circle, coverage, noise, over, smoothstep, wrap
+from training.scene import is_ashore
 from training.view import View, cliff_side
 
 
@@ -93,7 +94,18 @@ def sea(view: View) -> Tensor:
     path = torch.exp(-(((view.x + 0.1 * view.pan - _sun_x(view)) / (0.07 + 0.25 * depth)) ** 2))
     ripple = 0.5 + 0.5 * torch.sin(60.0 * (view.y / (0.4 + depth)) + 2.0 * view.t + 3.0 * torch.sin(8.0 * view.x))
     water = over(water, sun, 0.38 * path * ripple)
-    return _join(image, water, coverage(view.y - level, view.px))
+    image = _join(image, water, coverage(view.y - level, view.px))
+    if not any(is_ashore(scene) for scene in view.scenes):
+        return image
+    ashore = view.flags(is_ashore)
+    sand = view.by_time((0.95, 0.86, 0.66), (0.88, 0.62, 0.48), (0.31, 0.31, 0.40))
+    u = view.x + view.pan
+    tide = 0.012 * torch.sin(0.9 * view.t + 2.0 * u)
+    edge = view.y + 0.215 * view.height + 0.012 * torch.sin(3.1 * u + view.seed) - tide
+    image = over(image, sand * 0.80, ashore * coverage(edge, view.px))
+    image = over(image, (1.0, 1.0, 1.0), ashore * 0.75 * coverage((edge - 0.006).abs() - 0.009, view.px))
+    dry = edge + 0.035 + tide
+    return over(image, sand * (1.0 + 0.02 * torch.sin(5.0 * u)).unsqueeze(1), ashore * smoothstep(0.012, -0.012, dry))
 
 
 def forest(view: View) -> Tensor:
@@ -161,7 +173,7 @@ def sky(view: View) -> Tensor:
     image = over(image, disc, 0.45 * torch.exp(-d.clamp_min(0.0) / view.by_time_number(0.14, 0.26, 0.10)))
     image = over(image, disc, coverage(d, view.px))
     night = view.by_time_number(0.0, 0.0, 1.0)
-    if bool((night > 0).any()):
+    if any(scene.time_of_day == "night" for scene in view.scenes):
         cell = 0.16
         column, row = torch.floor(view.x / cell), torch.floor(view.y / cell)
         number = column * 7.0 + row * 31.0

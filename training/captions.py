@@ -1,7 +1,7 @@
 """Sentences about scenes, as people would type them: Chinese (70 %) or English, whole or with parts left free.
 
-Owns grammar and how often each part is said; the words are in `phrases_zh` and `phrases_en`. What is said is always true;
-what is plain (studio, day, clear, no style) is mostly left out, so that a short prompt means a plain picture.
+Owns grammar and how often each part is said; the words are in `phrases_zh` and `phrases_en`. What is said is true; what
+is plain (studio, day, clear, no style) is mostly left out, so that a short prompt means a plain picture.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from styles import load_styles
 from training import phrases_en as en
 from training import phrases_zh as zh
 from training.attributes import NATURAL, NO_STYLE, NO_SUBJECT
-from training.scene import EXAMPLES, Scene, sample_scene
+from training.scene import EXAMPLES, Scene, is_ashore, sample_scene
 
 CHINESE_SHARE = 0.7
 EXAMPLE_TEXT_SHARE = 0.5
@@ -28,7 +28,7 @@ _SAID: dict[str, tuple[str, float, float]] = {  # the plain value, how often it 
     "time_of_day": ("day", 0.12, 0.88),
     "weather": ("clear", 0.07, 0.92),
     "light": ("soft", 0.08, 0.85),
-    "camera": ("still", 0.05, 0.80),
+    "camera": ("still", 0.05, 0.97),
     "style": (NO_STYLE, 0.0, 0.95),
     "size": ("medium", 0.02, 0.80),
 }
@@ -39,7 +39,8 @@ def caption(scene: Scene, rng: random.Random) -> str:
     if rng.random() < EXAMPLE_TEXT_SHARE:
         fixed = [text for text, example in EXAMPLES if _attributes(example) == _attributes(scene)]
         if fixed:
-            return rng.choice(fixed)
+            text = rng.choice(fixed)
+            return text if rng.random() < 0.6 else text.replace(",", rng.choice(("，", " ", "、")))
     chinese = rng.random() < CHINESE_SHARE
     text = _chinese(scene, rng) if chinese else _english(scene, rng)
     if scene.style != NO_STYLE and _says(scene, "style", rng):
@@ -68,9 +69,13 @@ def corpus(rng: random.Random, n: int) -> Iterator[str]:
 
 def _attributes(scene: Scene) -> tuple[str | int, ...]:
     return (
-        scene.subject, scene.colour, scene.count, scene.size, scene.scene, scene.time_of_day, scene.weather, scene.light,
-        scene.motion, scene.camera, scene.style,
+        scene.subject, scene.colour, scene.count, scene.size, scene.scene, scene.time_of_day, scene.weather,
+        scene.light, scene.motion, scene.camera, scene.style,
     )  # fmt: skip
+
+
+def _place(scene: Scene) -> str:
+    return "beach" if is_ashore(scene) else scene.scene
 
 
 def _says(scene: Scene, attribute: str, rng: random.Random) -> bool:
@@ -80,7 +85,7 @@ def _says(scene: Scene, attribute: str, rng: random.Random) -> bool:
 
 def _chinese(scene: Scene, rng: random.Random) -> str:
     comma = _comma(rng, chinese=True)
-    place = rng.choice(zh.PLACES[scene.scene]) if scene.subject == NO_SUBJECT or _says(scene, "scene", rng) else ""
+    place = rng.choice(zh.PLACES[_place(scene)]) if scene.subject == NO_SUBJECT or _says(scene, "scene", rng) else ""
     when = _says(scene, "time_of_day", rng)
     wet = scene.weather != "clear" and _says(scene, "weather", rng)
     before = ""
@@ -183,7 +188,7 @@ def _mirrored(phrase: str) -> str:
 
 
 def _english(scene: Scene, rng: random.Random) -> str:
-    place = rng.choice(en.PLACES[scene.scene]) if scene.subject == NO_SUBJECT or _says(scene, "scene", rng) else ""
+    place = rng.choice(en.PLACES[_place(scene)]) if scene.subject == NO_SUBJECT or _says(scene, "scene", rng) else ""
     time = rng.choice(en.TIMES[scene.time_of_day]) if _says(scene, "time_of_day", rng) else ""
     extras: list[str] = []
     if scene.scene != "cafe" and _says(scene, "weather", rng):

@@ -1,6 +1,6 @@
 """Puts the subjects of a view into its picture: folding of groups, shadow, soft relief, coloured light, rim, glow.
 
-Knows where subjects are (`view.place_subjects`) and how each is painted (`DRAWERS`); knows no backdrop, weather or style.
+Knows where subjects are (`view.place_subjects`) and how each is painted (`DRAWERS`); knows no backdrop or weather.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from torch import Tensor
 from training import subjects_living, subjects_things
 from training.attributes import NO_SUBJECT
 from training.raster import Figure, coverage, noise, over, rgb, smoothstep, wrap
-from training.scene import Scene
-from training.view import Placement, View, is_airborne, place_subjects, subject_colour
+from training.scene import Scene, is_airborne, is_ashore
+from training.view import Placement, View, place_subjects, subject_colour
 
 MOVES = ("left", "right")
 RELIEF: dict[str, float] = {
@@ -129,11 +129,11 @@ def _shadow(view: View, place: Placement, image: Tensor, u: Tensor) -> Tensor:
     wide = place.unit * (place.spacing / place.unit / 1.12) * 0.46 * (1.0 + 0.5 * height)
     v = view.y - place.shadow_y - 0.01
     flat = (u / wide) ** 2 + (v / (0.16 * wide.clamp(0.12, 0.4) + 0.010)) ** 2
-    strength = view.numbers(lambda scene: 0.16 if scene.scene == "sea" else 0.42)
+    strength = view.numbers(lambda scene: 0.16 if scene.scene == "sea" and not is_ashore(scene) else 0.42)
     strength = strength * view.by_time_number(1.0, 0.9, 1.0) * torch.exp(-2.6 * height)
     image = image * (1.0 - strength * torch.exp(-1.4 * flat)).unsqueeze(1)
     wet = view.numbers(_gloss)
-    if not bool((wet > 0).any()):
+    if all(_gloss(scene) == 0.0 for scene in view.scenes):
         return image
     below = (place.shadow_y - view.y).clamp_min(0.0)
     mirror = torch.exp(-2.0 * (u / wide) ** 2 - below / (0.5 * place.unit)) * smoothstep(0.0, 0.03, below)
@@ -142,7 +142,11 @@ def _shadow(view: View, place: Placement, image: Tensor, u: Tensor) -> Tensor:
 
 def _gloss(scene: Scene) -> float:
     wet = scene.scene in ("tokyo_street", "future_city") and (scene.weather == "rain" or scene.time_of_day == "night")
-    return max(float(wet), 0.8 if scene.style == "3D Render" else 0.0, 0.7 if scene.scene == "sea" else 0.0)
+    return max(
+        float(wet),
+        0.8 if scene.style == "3D Render" else 0.0,
+        0.7 if scene.scene == "sea" and not is_ashore(scene) else 0.0,
+    )
 
 
 def _light(view: View, distance: Tensor, place: Placement) -> tuple[Tensor, Tensor]:

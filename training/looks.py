@@ -1,7 +1,7 @@
 """The twelve styles as whole-frame looks: a finished picture and the distance to its subject in, a styled picture out.
 
 A look keeps the subject's colour recognisable, keeps still what is not moving (textures are fixed to the screen), and
-avoids detail finer than the latent grid can carry. What a style does to shapes, time and relief is in `view` and `compose`.
+avoids detail finer than the latent grid can carry. What a style does to shape, time and relief is in `view`, `compose`.
 """
 
 from __future__ import annotations
@@ -55,16 +55,17 @@ def ghibli(view: View, image: Tensor, distance: Tensor) -> Tensor:
 
 def cyberpunk(view: View, image: Tensor, distance: Tensor) -> Tensor:
     """Night in indigo, magenta and cyan; the subject wears a line of light."""
-    luma = _luma(_contrast(image, 0.8)) * 0.80
+    luma = _luma(_contrast(image, 0.6)) * 0.86
+    vivid = image.amax(1, keepdim=True) - image.amin(1, keepdim=True)
     across = (0.5 + view.sx / view.width).clamp(0.0, 1.0).unsqueeze(1)
     low, high = (
         rgb((0.05, 0.02, 0.16), image),
         torch.lerp(rgb((1.0, 0.20, 0.70), image), rgb((0.10, 0.86, 1.0), image), across),
     )
     mapped = torch.lerp(low.expand_as(image), high.expand_as(image), (luma * 0.9).expand_as(image))
-    mapped = mapped + (luma - 0.72).clamp_min(0.0) * 1.6
+    mapped = mapped * 0.84 + (luma - 0.74).clamp_min(0.0) * 0.8
     inside = coverage(distance, view.pixel).unsqueeze(1)
-    image = torch.lerp(image * 0.90, mapped, 0.72 - 0.50 * inside)
+    image = torch.lerp(image, mapped, (0.74 - 0.62 * vivid).clamp_min(0.10) * (1.0 - 0.6 * inside))
     light = torch.exp(-distance.abs() / 0.022).unsqueeze(1)
     image = image + 0.75 * light * high * (1.0 - image)
     return image * _vignette(view, 0.35)
@@ -129,7 +130,7 @@ def pixel_art(view: View, image: Tensor, distance: Tensor) -> Tensor:
 
 def clay(view: View, image: Tensor, distance: Tensor) -> Tensor:
     """Soft matte matter with finger marks, a small warm set, twelve pictures a second."""
-    image = _saturate(image, 0.92) * 0.90 + 0.06
+    image = _saturate(image, 0.95) * 0.85 + 0.10
     u, v = view.sx, view.sy
     lumps = torch.sin(26.0 * u + 3.0 * torch.sin(9.0 * v)) * torch.sin(24.0 * v + 3.0 * torch.sin(11.0 * u))
     inside = coverage(distance, view.pixel)

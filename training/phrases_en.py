@@ -94,11 +94,14 @@ PLACES: dict[str, tuple[str, ...]] = {
     "meadow": ("on a meadow", "on the grass", "in a green field", "on a grassland"),
     "snow_mountain": ("on a snowy mountain", "in the snowy mountains", "in front of snow mountains", "on a snow field"),
     "cliff": ("at the edge of a cliff", "on a snowy cliff", "at a mountain cliff"),
-    "tokyo_street": ("on a Tokyo street", "in the streets of Tokyo", "at Shibuya crossing in Tokyo", "on a city street"),
+    "tokyo_street": (
+        "on a Tokyo street", "in the streets of Tokyo", "at Shibuya crossing in Tokyo", "on a city street",
+    ),
     "future_city": (
         "in a future city", "in a futuristic city", "between glass skyscrapers", "in New Shanghai in 2077",
         "among futuristic skyscrapers",
     ),
+    "beach": ("on the beach", "by the sea", "at the seaside", "on a sandy beach"),
     "sea": ("on the sea", "on the ocean", "at sea", "on the water"),
     "forest": ("in a forest", "in the woods", "between the trees of a forest"),
     "desert": ("in the desert", "on desert dunes", "in a sandy desert"),

@@ -1,4 +1,4 @@
-"""Drawing with signed distances on batches of clips: shapes, coverage, gradients, a figure that is painted part by part.
+"""Drawing with signed distances on batches of clips: shapes, coverage, and a figure that is painted part by part.
 
 Every coordinate or parameter is a float or a tensor that broadcasts to [B, F, H, W]; distances are negative inside.
 A colour is a triple of floats or a tensor [B, 3, 1, 1, 1] in [0, 1]. Knows no subject, scene or style.
@@ -6,6 +6,7 @@ A colour is a triple of floats or a tensor [B, 3, 1, 1, 1] in [0, 1]. Knows no s
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -59,6 +60,10 @@ def polygon(x: Tensor, y: Tensor, points: Sequence[tuple[Value, Value]], corner:
         side = ((x - ax) * dy - (y - ay) * dx) / length
         d = side if d is None else torch.maximum(d, side)
     assert d is not None
+    fixed = [(ax, ay) for ax, ay in points if not isinstance(ax, Tensor) and not isinstance(ay, Tensor)]
+    if len(fixed) == len(points):  # beyond a sharp corner the sides alone are far too near: bound by a circle
+        cx, cy = sum(ax for ax, _ in fixed) / len(fixed), sum(ay for _, ay in fixed) / len(fixed)
+        d = torch.maximum(d, circle(x, y, cx, cy, max(math.hypot(ax - cx, ay - cy) for ax, ay in fixed)))
     return d - corner
 
 
@@ -114,9 +119,13 @@ def wrap(x: Tensor, period: Value) -> Tensor:
 
 def rgb(colour: Colour, like: Tensor) -> Tensor:
     """A colour as a tensor that broadcasts to [B, 3, F, H, W]."""
-    if isinstance(colour, Tensor):
-        return colour
-    return torch.tensor(colour, dtype=like.dtype, device=like.device).view(1, 3, 1, 1, 1)
+    return colour if isinstance(colour, Tensor) else _constant(colour, like.device)
+
+
+@functools.cache
+def _constant(colour: tuple[float, float, float], device: torch.device) -> Tensor:
+    """A fixed colour on a device, copied there once: a copy a use would stall the GPU."""
+    return torch.tensor(colour, device=device).view(1, 3, 1, 1, 1)
 
 
 def over(image: Tensor, colour: Colour, alpha: Tensor) -> Tensor:

@@ -34,7 +34,7 @@ class Scene:
 
     Attributes:
         subject, colour, count, size, scene, time_of_day, weather, light, motion, camera, style: what a caption may say.
-        pace: crossings of the frame (or cycles of a jump, turn or drift) in eight seconds; about 1 (slow) to 2.7 (fast).
+        pace: crossings of the frame (or cycles of a turn or drift) in eight seconds; about 1 (slow) to 2.7 (fast).
         x: where the subject is at time 0, from -1 (left) to 1 (right) of the free room.
         lift: how high a floating subject hovers, 0 to 1.
         scale: random factor on the size's own factor, about 0.92 to 1.08.
@@ -105,6 +105,16 @@ def is_held_out(scene: Scene) -> bool:
     """Whether the scene's combination is reserved for evaluation (about one in 32, never one of `EXAMPLES`)."""
     key = combination(scene)
     return key not in _TRAINED and zlib.crc32("|".join(key).encode()) % HELD_OUT_ONE_IN == 0
+
+
+def is_airborne(scene: Scene) -> bool:
+    """Whether the subject is in the air all the time."""
+    return SUBJECTS[scene.subject].floats or (scene.subject == "bird" and scene.motion != "still")
+
+
+def is_ashore(scene: Scene) -> bool:
+    """Whether the sea is seen from a beach, because the subject can neither swim nor fly."""
+    return scene.scene == "sea" and scene.subject not in ("boat", NO_SUBJECT) and not is_airborne(scene)
 
 
 def sample_scene(rng: random.Random, *, held_out: bool | None = None) -> Scene:

@@ -16,6 +16,7 @@ from training.raster import (
     lighter,
     limb,
     polygon,
+    rgb,
     ring,
     union,
 )
@@ -94,7 +95,8 @@ def cheetah_running(f: Figure) -> None:
         f.part(limb(x, y, hip, 0.55, knee, 0.30, 0.11, 0.06), darker(coat, tone))
         f.part(limb(x, y, knee, 0.30, foot, 0.08, 0.06, 0.04), darker(coat, tone))
     body = union(
-        ellipse(x, y, 0.40, 0.60, 0.26, 0.19), ellipse(x, y, -0.42, 0.60, 0.26, 0.18), ellipse(x, y, 0.0, 0.60, 0.55, 0.15)
+        ellipse(x, y, 0.40, 0.60, 0.26, 0.19), ellipse(x, y, -0.42, 0.60, 0.26, 0.18),
+        ellipse(x, y, 0.0, 0.60, 0.55, 0.15),
     )  # fmt: skip
     f.part(body, coat)
     f.detail(ellipse(x, y, 0.08, 0.47, 0.5, 0.07), lighter(coat, 0.55))
@@ -148,7 +150,7 @@ def girl(f: Figure) -> None:
 
 def rgb_of(f: Figure, colour: tuple[float, float, float]) -> Tensor:
     """A fixed colour in the shape of the subject's own."""
-    return torch.tensor(colour, dtype=f.colour.dtype, device=f.colour.device).view(1, 3, 1, 1, 1).expand_as(f.colour)
+    return rgb(colour, f.colour).expand_as(f.colour)
 
 
 def _eye(f: Figure, cx: float, cy: Tensor | float, radius: float) -> None:

@@ -1,4 +1,4 @@
-"""How things look: ball, box, balloon, car, boat, lantern, hover car, trees. Each paints a `Figure` 1 high, facing +x."""
+"""How things look: ball, box, balloon, car, boat, lantern, hover car, trees. Each paints a `Figure`, facing +x."""
 
 from __future__ import annotations
 

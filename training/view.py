@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from training.attributes import NATURAL, SUBJECTS, TIMES_OF_DAY
-from training.scene import SIZE_FACTORS, Scene
+from training.scene import SIZE_FACTORS, Scene, is_airborne
 
 PALETTE: dict[str, tuple[float, float, float]] = {
     "red": (0.89, 0.13, 0.13),
@@ -46,11 +46,6 @@ WOBBLE: dict[str, float] = {
     "Chinese Ink Wash": 0.004,
     "Clay Stop Motion": 0.002,
 }
-
-
-def is_airborne(scene: Scene) -> bool:
-    """Whether the subject is in the air all the time."""
-    return SUBJECTS[scene.subject].floats or (scene.subject == "bird" and scene.motion != "still")
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +170,9 @@ def make_view(scenes: Sequence[Scene], times: Tensor, height: int, width: int) -
     seed = per_clip([float(scene.seed) for scene in scenes])
     zoom, pan = _camera(scenes, t, width * pixel, per_clip)
     focus = -0.1 * height * pixel
-    x, y = sx / zoom, (sy - focus) / zoom + focus
+    aim = per_clip([0.0 if scene.motion in ("left", "right") else 0.5 * scene.x for scene in scenes])
+    aim = aim * max(0.0, width * pixel - 0.5)
+    x, y = (sx - aim) / zoom + aim, (sy - focus) / zoom + focus
     if any(scene.style in WOBBLE for scene in scenes):  # a brush does not follow a ruler
         amount = per_clip([WOBBLE.get(scene.style, 0.0) for scene in scenes])
         x, y = (
@@ -228,7 +225,7 @@ def place_subjects(view: View) -> Placement:
     pace = view.numbers(lambda scene: scene.pace) / 8.0
     phase = 2.0 * math.pi * view.numbers(lambda scene: scene.phase)
     follow = view.flags(lambda scene: scene.camera == "follow")
-    start = view.numbers(lambda scene: scene.x) * (view.width - torch.where(direction != 0, 0.3 * group, group)) * 0.5
+    start = view.numbers(lambda scene: scene.x) * (view.width - torch.where(direction != 0, 0.85 * group, group)) * 0.5
     on_ledge = view.flags(lambda scene: scene.scene == "cliff") * (1.0 - airborne)
     start = torch.where(on_ledge > 0, (0.45 * start - 0.07 * view.width) * cliff_side(view), start)
     travel = pace * view.t * torch.where(follow > 0, view.width + 0.6, period_x)

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from training.attributes import INDOOR
 from training.raster import noise, over, smoothstep
+from training.scene import is_ashore
 from training.view import View
 
 
@@ -16,8 +17,14 @@ def haze(view: View, image: Tensor) -> Tensor:
         return image
     rain = view.flags(lambda scene: scene.weather == "rain").unsqueeze(1)
     grey = image.mean(1, keepdim=True)
-    image = torch.lerp(image, torch.lerp(image, grey, 0.45) * 0.74, rain)
-    snow = view.flags(lambda scene: scene.weather == "snow" and scene.scene not in (*INDOOR, "sea"))
+    grey_share = view.by_time_number(0.45, 0.35, 0.12).unsqueeze(1)
+    dim = view.by_time_number(0.74, 0.80, 0.95).unsqueeze(1)
+    image = torch.lerp(image, torch.lerp(*torch.broadcast_tensors(image, grey, grey_share)) * dim, rain)
+    snow = view.flags(
+        lambda scene: (
+            scene.weather == "snow" and scene.scene not in INDOOR and (scene.scene != "sea" or is_ashore(scene))
+        )
+    )
     white = view.by_time((0.93, 0.95, 0.98), (0.86, 0.78, 0.80), (0.36, 0.41, 0.55))
     ground = smoothstep(-0.20 * view.height, -0.24 * view.height, view.y)
     image = over(image, white * 0.92, snow * (0.34 + 0.46 * ground))

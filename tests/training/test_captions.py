@@ -85,7 +85,7 @@ def test_a_style_is_named() -> None:
 def test_every_attribute_has_words_in_both_languages() -> None:
     for module in (phrases_zh, phrases_en):
         assert set(module.COLOURS) == set(COLOURS)
-        assert set(module.PLACES) == set(BACKDROPS)
+        assert set(module.PLACES) == {*BACKDROPS, "beach"}
         assert set(module.TIMES) == set(TIMES_OF_DAY)
         assert set(module.WEATHERS) == set(WEATHERS)
         assert set(module.LIGHTS) == set(LIGHTS)
