@@ -16,7 +16,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Generator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -256,7 +256,7 @@ class Job:
             return self._changed.wait_for(lambda: self._state.ended, timeout_s)
 
     @contextlib.contextmanager
-    def watch(self) -> Iterator[asyncio.Event]:
+    def watch(self) -> Generator[asyncio.Event]:
         """An event of the running loop that is set at every change of the job. Clear it *before* looking at the job."""
         event = asyncio.Event()
         wake = functools.partial(asyncio.get_running_loop().call_soon_threadsafe, event.set)

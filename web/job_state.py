@@ -73,8 +73,8 @@ def describe(error: BaseException) -> Failure:
     # torch's own class is known by its name: this folder's job runner does not import torch.
     if isinstance(error, MemoryError) or kind == "OutOfMemoryError":
         return Failure(
-            "Out of memory: this clip did not fit. Choose a smaller size or a shorter duration, or close other programs,"
-            " and try again.",
+            "Out of memory: this clip did not fit. Choose a smaller size or a shorter duration, or close other"
+            " programs, and try again.",
             "内存不足：这段视频放不下。请选择更小的分辨率或更短的时长，或关闭其他程序后重试。",
         )
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:

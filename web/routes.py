@@ -184,7 +184,7 @@ class _Routes:
     async def cancel(self, request: Request) -> Response:
         return self._state(self._manager.cancel(request.path_params["job_id"]))
 
-    async def status(self, request: Request) -> Response:
+    async def status(self, _: Request) -> Response:
         jobs = {"busy": self._manager.busy, "queue_length": self._manager.queue_length}
         memory = dataclasses.asdict(self._memory.read())
         return JSONResponse({**self._runtime.status(), **jobs, "memory": memory}, headers=_NO_STORE)

@@ -120,7 +120,7 @@ def test_measure_of_nothing_and_of_half_an_init_segment_is_zero(pieces: list[byt
         assert mp4.measure(log) == mp4.Extent(0, 0)
 
 
-def test_high_profile_gets_its_avcc_extension(tmp_path: Path) -> None:
+def test_high_profile_gets_its_avcc_extension() -> None:
     context = av.CodecContext.create("libx264", "w")
     context.width, context.height, context.pix_fmt, context.time_base = 64, 64, "yuv420p", 1
     context.framerate = 24
