@@ -38,7 +38,7 @@ class Fix:
 
     Args:
         kind: "reduce" deletes, "replace" rewrites, "weight" emphasises, "add" inserts.
-        text: the words that are written, in the weight syntax; "" for a deletion.
+        text: the words that are written, in the weight syntax, to label the button; "" for a deletion.
         prompt: the whole prompt with the fix applied.
     """
 
@@ -85,7 +85,7 @@ def _finding(analysis: Analysis, observation: Observation) -> Finding:
         message_en=observation.message_en,
         fix=Fix(
             kind=observation.fix,
-            text=" … ".join(edit.text for edit in observation.edits if edit.text),
+            text=" … ".join(edit.text.strip("，, ") for edit in observation.edits if edit.text),
             prompt=analysis.source.edited(observation.edits),
         ),
     )

@@ -25,6 +25,8 @@ RuleName = Literal[
 ]
 FixKind = Literal["reduce", "replace", "weight", "add"]
 
+_PARTICLES = frozenset("的地")
+
 
 @dataclass(frozen=True, slots=True)
 class Observation:
@@ -47,39 +49,43 @@ def removals(analysis: Analysis, ranges: Iterable[tuple[int, int]]) -> tuple[Edi
     tokens = analysis.tokens
     gone: list[tuple[int, int]] = []
     for first, last in ranges:
-        while last < len(tokens) and (tokens[last].text.isspace() or tokens[last].text in {"的", "地"}):
+        while last < len(tokens) and (tokens[last].text.isspace() or tokens[last].text in _PARTICLES):
             last += 1
-        _join(gone, first, last)
-    merged: list[tuple[int, int]] = []
-    for first, last in gone:
-        _join(merged, *_with_separator(tokens, first, last))
-    return tuple(Edit(tokens[first].start, tokens[last - 1].end, "") for first, last in merged)
+        if gone and first <= _next_word(tokens, gone[-1][1]) and _begins_clause(tokens, gone[-1][0]):
+            gone[-1] = (gone[-1][0], last)
+        elif gone and first <= gone[-1][1]:
+            gone[-1] = (gone[-1][0], max(gone[-1][1], last))
+        else:
+            gone.append((first, last))
+    widened = [_widened(tokens, first, last) for first, last in gone]
+    return tuple(Edit(tokens[first].start, tokens[last - 1].end, "") for first, last in widened)
 
 
-def _join(ranges: list[tuple[int, int]], first: int, last: int) -> None:
-    """Append a range to ordered ones, or widen the last one where they touch."""
-    if ranges and first <= ranges[-1][1]:
-        ranges[-1] = (ranges[-1][0], max(ranges[-1][1], last))
-    else:
-        ranges.append((first, last))
-
-
-def _with_separator(tokens: tuple[Token, ...], first: int, last: int) -> tuple[int, int]:
-    """A range that empties its clause, widened over the separator behind it, or before it at the prompt's end.
-
-    No space is left at the prompt's end.
-    """
-    before = first
-    while before > 0 and tokens[before - 1].text.isspace():
-        before -= 1
-    if before > 0 and not is_separator(tokens[before - 1]):
-        return (before if last == len(tokens) else first), last
-    if last < len(tokens) and is_separator(tokens[last]):
-        last += 1
-        while last < len(tokens) and tokens[last].text.isspace():
-            last += 1
-    elif last == len(tokens):
-        first = before
-        while first > 0 and (is_separator(tokens[first - 1]) or tokens[first - 1].text.isspace()):
+def _widened(tokens: tuple[Token, ...], first: int, last: int) -> tuple[int, int]:
+    """A range with what it would leave dangling: a separator of an emptied clause, a 的 or spaces at a clause's end."""
+    if _begins_clause(tokens, first):
+        if last == len(tokens):
+            while first > 0 and _is_gap(tokens[first - 1]):
+                first -= 1
+        elif is_separator(tokens[last]):
+            last = _next_word(tokens, last)
+    elif last == len(tokens) or is_separator(tokens[last]):
+        while first > 0 and (tokens[first - 1].text.isspace() or tokens[first - 1].text in _PARTICLES):
             first -= 1
     return first, last
+
+
+def _begins_clause(tokens: tuple[Token, ...], first: int) -> bool:
+    while first > 0 and tokens[first - 1].text.isspace():
+        first -= 1
+    return first == 0 or is_separator(tokens[first - 1])
+
+
+def _next_word(tokens: tuple[Token, ...], index: int) -> int:
+    while index < len(tokens) and _is_gap(tokens[index]):
+        index += 1
+    return index
+
+
+def _is_gap(token: Token) -> bool:
+    return is_separator(token) or token.text.isspace()

@@ -90,24 +90,27 @@ def _instruction(analysis: Analysis) -> Observation | None:
     """“生成一段…的视频”: the model draws what it reads; the order to draw is noise."""
     lists = word_list("verbs")
     clause, tokens = analysis.clauses[0], analysis.tokens
-    last = _skip(tokens, clause.first, clause.last, lists["instructions"])
-    if last == clause.first:
+    ordered = _skip(tokens, clause.first, clause.last, [*lists["polite"], *lists["orders"]])
+    if ordered == clause.first:
         return None
-    following = _skip(tokens, last, clause.last, lists["articles"])
-    behind_carrier = _skip(tokens, following, clause.last, lists["carriers"])
-    if behind_carrier > following:
-        last = _skip(tokens, behind_carrier, clause.last, lists["about"])
-    elif last < clause.last and not _opens_order(tokens[clause.first : last], tokens[last]):
+    counted = _skip(tokens, ordered, clause.last, lists["articles"])
+    carried = _skip(tokens, counted, clause.last, lists["carriers"])
+    if carried > counted:
+        last = _skip(tokens, carried, clause.last, lists["about"])
+    elif ordered < clause.last and not _opens_order(tokens[clause.first : ordered], tokens[ordered]):
         return None
-    ranges = [(clause.first, last)]
+    else:
+        last = ordered
     end = clause.last
+    ranges = [(clause.first, last)]
     if last < end - 1 and tokens[end - 1].text in lists["carriers"] and tokens[end - 2].tag == "uj":
-        ranges.append((end - 2, end))
-    order = analysis.text[clause.start : tokens[last - 1].end].strip()
+        # In 一段小猫跑步的视频 the count belongs to the video.
+        ranges = [(clause.first, max(last, counted)), (end - 2, end)]
+    order = analysis.text[clause.start : tokens[last - 1].end].rstrip()
     return Observation(
         "verb_first",
         clause.start,
-        tokens[last - 1].end,
+        clause.start + len(order),
         f"“{order}”是对人说的指令，模型只画它读到的东西；删去，从主体名词写起",
         f"“{order}” is an order to a person; the model draws what it reads: delete it and begin with the subject",
         "reduce",
@@ -116,9 +119,11 @@ def _instruction(analysis: Analysis) -> Observation | None:
 
 
 def _opens_order(order: tuple[Token, ...], following: Token) -> bool:
-    """Whether listed words are an order and not part of a noun (制作精美的瓷器): polite, or followed by a count."""
-    words = [token for token in order if not token.text.isspace()]
-    return len(words) > 1 or words[0].tag != "v" or following.tag in {"m", "r"}
+    """Whether listed words are an order and not part of a noun (制作精美的瓷器): polite, several, or with a count."""
+    lists = word_list("verbs")
+    words = [token.text.lower() for token in order if not token.text.isspace()]
+    polite = len(words) > 1 or words[0] in lists["polite"]
+    return polite or following.tag in {"m", "r"} or following.text.lower() in lists["articles"]
 
 
 def _verb_before_noun(analysis: Analysis) -> Observation | None:

@@ -134,7 +134,8 @@ def is_modifier(token: Token) -> bool:
 
 def is_participle(token: Token) -> bool:
     """English "pacing", "parked": a guess, good enough for a chip."""
-    return token.tag == "eng" and token.text.lower().endswith(("ing", "ed"))
+    word = token.text.lower()
+    return token.tag == "eng" and word.endswith(("ing", "ed")) and not _is_english_modifier(token)
 
 
 def _is_english_modifier(token: Token) -> bool:

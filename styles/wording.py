@@ -19,6 +19,7 @@ _MIN_PILE = 2
 _MIN_SCATTERED = 3
 _MAX_COORDINATED = 2
 _SUBJECT_WEIGHT = "1.3"
+_ENGLISH_ARTICLES = frozenset(["a", "an", "the"])
 _CONJUNCTIONS = frozenset(["和", "与", "跟", "及", "以及", "还有", "、", "and", "&"])
 _TRANSITION_WINDOW = 2
 
@@ -175,10 +176,14 @@ def _are_coordinated(tokens: tuple[Token, ...], first: Match, second: Match) -> 
     joined = [i for i, token in enumerate(between) if token.text.lower() in _CONJUNCTIONS or is_separator(token)]
     if not joined:
         return False
-    plain = all(is_noun(t) or is_modifier(t) or t.text.isspace() or i in joined for i, t in enumerate(between))
+    plain = all(_is_within_phrase(token) or i in joined for i, token in enumerate(between))
     conjoined = any(between[i].text.lower() in _CONJUNCTIONS for i in joined)
     counted = any(token.tag == "m" for token in between[joined[-1] :])
     return plain and (conjoined or counted)
+
+
+def _is_within_phrase(token: Token) -> bool:
+    return is_noun(token) or is_modifier(token) or token.text.isspace() or token.text.lower() in _ENGLISH_ARTICLES
 
 
 @cache

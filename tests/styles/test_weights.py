@@ -103,7 +103,7 @@ run = st.builds(WeightedText, st.text(st.one_of(st.sampled_from(SYNTAX), st.char
 
 
 @given(st.lists(run, max_size=8).map(merge_runs))
-@settings(max_examples=300, deadline=None, database=None)
+@settings(max_examples=150, deadline=None, database=None)
 def test_parse_of_print_is_identity(printed: tuple[WeightedText, ...]) -> None:
     assert parse_weights(print_weights(printed)) == printed
 
@@ -114,11 +114,14 @@ def test_a_hundred_thousand_random_strings() -> None:
     parsed = 0
     for _ in range(100_000):
         text = "".join(source.choices(SYNTAX, k=source.randrange(1, 16)))
+        position: int | None = 0
         try:
             result = parse_weights(text)
         except StyleError as error:
-            assert error.position is not None
-            assert 0 <= error.position < len(text)
+            position, result = error.position, None
+        assert position is not None
+        assert 0 <= position < len(text)
+        if result is None:
             continue
         parsed += 1
         assert all(0 < run.weight <= 3 and run.text for run in result)
@@ -126,8 +129,8 @@ def test_a_hundred_thousand_random_strings() -> None:
     assert parsed > 5_000  # the strings must not all be malformed, or the test says little
 
 
-@given(st.text(max_size=200))
-@settings(max_examples=300, deadline=None, database=None)
+@given(st.text(max_size=60))
+@settings(max_examples=150, deadline=None, database=None)
 def test_any_unicode_parses_or_raises(text: str) -> None:
     try:
         literals = parse_literals(text)
