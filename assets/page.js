@@ -96,18 +96,10 @@
         drawChips();
       });
     },
-    examples(root) {
-      const list = $(".wan-examples", root);
-      part(() => {
-        list.replaceChildren(el("span", "wan-hint", t("examples")));
-        for (const prompt of setup.examples) {
-          const chip = el("button", "wan-example", prompt);
-          chip.type = "button";
-          chip.title = prompt;
-          chip.addEventListener("click", () => type("#wan-prompt textarea", prompt));
-          list.append(chip);
-        }
-      });
+    examples(root, trigger) {
+      parts.examples = $(".wan-examples", root);
+      parts.takeExample = trigger;
+      part(drawExamples);
     },
     final(root, server) {
       parts.final = $(".wan-final", root);
@@ -118,7 +110,8 @@
       parts.screen = $(".wan-screen", root);
       parts.veil = $(".wan-veil", root);
       parts.bar = $(".wan-bar", root);
-      parts.facts = $(".wan-facts", root);
+      parts.facts = $(".wan-figures", root);
+      parts.state = $(".wan-state", root);
       parts.clips = $(".wan-clips", root);
       parts.links = $(".wan-links", root);
       parts.error = $(".wan-error", root);
@@ -149,6 +142,28 @@
     draw();
   }
 
+  /* The examples of the chosen style, then the first few. A click takes the prompt and what suits it. */
+  function drawExamples() {
+    if (!parts.examples) return;
+    const style = parts.values ? byName(parts.values).style : "";
+    const of = setup.examples.filter((example) => example.style === style);
+    const chips = [...new Set([...of, ...setup.examples])].slice(0, Math.max(5, of.length)).map((example) => {
+      const chip = el("button", "wan-example", own(example, "prompt"));
+      chip.type = "button";
+      chip.title = chip.textContent;
+      chip.addEventListener("click", () => {
+        parts.example = example;
+        parts.takeExample("click");
+      });
+      return chip;
+    });
+    parts.examples.replaceChildren(el("span", "wan-hint", t("examples")), ...chips);
+  }
+  wan.takeExample = (...current) => {
+    const { style, settings } = parts.example;
+    return spread({ prompt: own(parts.example, "prompt"), style, denoise_strength: settings.denoise_strength }, current);
+  };
+
   /* Type into one of Gradio's own inputs as a person would, so that its value follows. */
   function type(selector, value) {
     const input = $(selector);
@@ -158,8 +173,9 @@
   }
 
   /* ---- the request ---- */
+  const byName = (values) => Object.fromEntries(setup.values.map((name, i) => [name, values[i]]));
   function toRequest(values) {
-    const v = Object.fromEntries(setup.values.map((name, i) => [name, values[i]]));
+    const v = byName(values);
     const [width, height] = String(v.size).split("×").map(Number);
     return {
       streaming: v.streaming,
@@ -256,6 +272,8 @@
     if (job.session) job.session.close();
     Object.assign(job, { id, session, state, streaming, notice: "", clips: clipsOf(id, state), states: { [id]: state } });
     session.present();
+    const { top } = parts.player.getBoundingClientRect();
+    if (top > innerHeight - 120) parts.player.scrollIntoView({ behavior: "smooth" }); // below the fold on a phone
     keep(sessionStorage, "wan-job", JSON.stringify({ id, streaming }));
     history.replaceState(null, "", `#job=${id}`);
     log(`job ${id} ${state.state}`);
@@ -299,9 +317,31 @@
     } catch {
       log("the draft could not be read");
     }
-    return values;
+    // The example in the box is Chinese; a page in English starts with the same one in English.
+    return wan.language === "en" ? spread({ prompt: setup.examples[0].prompt_en }, values) : values;
   };
-  wan.keepDraft = (...values) => remember(values);
+  wan.keepDraft = (...values) => {
+    remember(values);
+    parts.values = values;
+    drawNotes();
+    drawExamples();
+  };
+  /* What depends on other settings: sliders that the model's own values stand in for, a guidance that is too high. */
+  function drawNotes() {
+    if (!parts.values) return;
+    const { auto, guidance_scale: guidance } = byName(parts.values);
+    for (const id of ["wan-guidance", "wan-steps"]) $(`#${id}`)?.classList.toggle("wan-dim", auto);
+    annotate("#wan-guidance", "warning", !auto && guidance > 12 ? t("guidance_high") : "");
+    const own = status && status.defaults;
+    annotate("#wan-auto", "note", auto && own ? t("auto_note", own) : "");
+  }
+  function annotate(selector, name, sentence) {
+    const node = $(selector);
+    if (!node || (node.dataset[name] || "") === sentence) return;
+    if (sentence) node.dataset[name] = sentence;
+    else delete node.dataset[name];
+  }
+  redraw.add(drawNotes);
 
   async function restore() {
     const id = (location.hash.match(/job=([0-9a-f]{32}(?:-\d+)?)/) || [])[1];
@@ -392,6 +432,7 @@
         drawChips();
         drawReady();
         drawMemory();
+        drawNotes();
         if (job.state && job.state.state === "queued") drawJob();
       }
       await new Promise((resolve) => setTimeout(resolve, 500));
@@ -421,7 +462,7 @@
   };
   /* Fields of a request as values of the controls, in the order of `setup.values`; what is not given stays. */
   function spread(fields, current) {
-    const values = Object.fromEntries(setup.values.map((name, i) => [name, current[i]]));
+    const values = byName(current);
     if (fields.width) values.size = `${fields.width}×${fields.height}`;
     for (const name of ["prompt", "negative_prompt", "style", "seconds", "fps", "denoise_strength", "seed", "batch_size"]) {
       if (name in fields) values[name] = fields[name];
@@ -466,7 +507,7 @@
     if (toggle) parts.final.hidden = !parts.final.hidden;
     $("#wan-reveal").setAttribute("aria-expanded", String(!parts.final.hidden));
     if (parts.final.hidden) return;
-    parts.explained = await parts.server.explain(prompt, negative, style || "");
+    parts.explained = await parts.server.explain({ prompt, negative_prompt: negative, style: style || "" });
     drawFinal();
   };
   function drawFinal() {
@@ -476,7 +517,7 @@
     const row = (key, value, className) => {
       rows.push(el("dt", "", t(key)), el("dd", className, value || t("final_empty")));
     };
-    if (answer.error) row("error", own(answer.error, "message"), "wan-bad");
+    if (answer.error) row("error", told(answer.error), "wan-bad");
     else {
       row("final_prompt", answer.prompt, "wan-mono");
       row("final_negative", answer.negative_prompt, "wan-mono");
@@ -504,17 +545,23 @@
     shownError = error;
     drawError();
   }
+  /* An error's sentence; a person knows a control's label, not the field's name that it begins with. */
+  function told(error) {
+    if (error.key) return t(error.key, error.values);
+    const key = { num_inference_steps: "steps", width: "size", height: "size" }[error.field] || error.field;
+    const sentence = own(error, "message");
+    return key in setup.texts.en ? sentence.replace(error.field, t(key)) : sentence;
+  }
   function drawError() {
     if (!parts.error) return;
     for (const marked of document.querySelectorAll(".wan-field-error")) marked.classList.remove("wan-field-error");
     parts.error.hidden = !shownError;
     if (!shownError) return;
-    const sentence = shownError.key ? t(shownError.key, shownError.values) : own(shownError, "message");
     const close = el("button", "wan-close", "×");
     close.type = "button";
     close.setAttribute("aria-label", t("close"));
     close.addEventListener("click", () => showError(null));
-    parts.error.replaceChildren(el("span", "", sentence), close);
+    parts.error.replaceChildren(el("span", "", told(shownError)), close);
     const field = shownError.field && document.getElementById(setup.fields[shownError.field]);
     if (field) field.classList.add("wan-field-error");
     parts.error.scrollIntoView({ block: "nearest", behavior: "smooth" });
@@ -606,9 +653,6 @@
       facts.push(node);
     };
     if (state) {
-      const line = el("span", "wan-state", stateSentence());
-      line.setAttribute("role", "status");
-      facts.push(line);
       fact(t("first_frame"), seconds(state.first_frame_ms));
       if (session.marks.painted && session.fragments) fact(t("painted"), seconds(session.marks.painted - session.marks.click));
       if (state.generation_fps) {
@@ -624,21 +668,21 @@
       }
       fact(t("seed_used"), String(state.seed));
     }
+    const sentence = stateSentence();
+    if (parts.state.textContent !== sentence) parts.state.textContent = sentence; // read aloud at each change only
     parts.facts.replaceChildren(...facts);
   }
 
   function drawLinks(state, ended) {
     const download = $(".wan-download", parts.links);
     const copy = $(".wan-copy", parts.links);
-    const seed = $(".wan-use-seed", parts.links);
     const some = !!state && state.frames > 0;
     download.textContent = t(state && state.state === "done" ? "download" : "download_partial");
     download.setAttribute("aria-disabled", String(!some));
     if (some) download.href = wan.url(`jobs/${job.id}/video.mp4?download=1`);
     else download.removeAttribute("href");
     copy.textContent = t("copy_link");
-    seed.textContent = t("use_seed");
-    copy.hidden = seed.hidden = !state;
+    copy.hidden = !state;
     if (!copy.onclick) {
       copy.onclick = async () => {
         try {
@@ -648,7 +692,6 @@
           prompt(t("copy_link"), location.href); // no clipboard on an insecure origin
         }
       };
-      seed.onclick = () => type("#wan-seed input", String(job.state.seed));
     }
   }
 
@@ -674,6 +717,7 @@
       tile.setAttribute("aria-pressed", String(id === job.id));
       $("span", tile).textContent = state ? `${t("clip", { n: i + 1 })} · ${state.frames}/${state.num_frames}` : t("clip", { n: i + 1 });
       const image = $("img", tile);
+      image.style.visibility = image.src ? "" : "hidden";
       if (state && state.frames > 0 && !image.src) image.src = wan.url(`jobs/${id}/first.jpg`);
     });
   }

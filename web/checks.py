@@ -12,6 +12,14 @@ from pipeline.errors import RequestError
 from pipeline.request import VideoRequest
 
 
+class PromptError(RequestError):
+    """Malformed weights: the parser's own sentence, which points at the place, instead of the general one."""
+
+    def __init__(self, field: str, error: styles.StyleError) -> None:
+        super().__init__(field, "", error.message_en, error.message_zh)
+        self.message_en, self.message_zh = error.message_en, error.message_zh
+
+
 def style_check(known: Mapping[str, styles.Style]) -> Callable[[VideoRequest], None]:
     """A check for the job manager, so that a bad request is refused at once and not in its turn of the queue.
 
@@ -26,6 +34,6 @@ def style_check(known: Mapping[str, styles.Style]) -> Callable[[VideoRequest], N
             styles.apply(request.prompt, known.get(request.style), request.negative_prompt)
         except styles.StyleError as error:
             field = error.field if error.field in ("prompt", "negative_prompt") else "style"
-            raise RequestError(field, getattr(request, field), error.message_en, error.message_zh) from error
+            raise PromptError(field, error) from error
 
     return check

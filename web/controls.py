@@ -5,7 +5,7 @@ Owns the components, their limits and their wording keys. Does not know jobs, th
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +13,7 @@ import gradio as gr
 from gradio.components import Component
 
 from pipeline.request import FPS, MAX_BATCH_SIZE, MAX_PROMPT_CHARS, MAX_STEPS, SECONDS, SIZES
-from styles import Style
+from styles import Example, Style
 from web import presets
 from web.texts import label
 
@@ -86,43 +86,63 @@ class Controls:
         return [self.by_name[name] for name in WORDING]
 
 
-def build(styles: Iterable[Style], example: str, has_gpu: bool) -> Controls:
+def build(
+    styles: Iterable[Style], example: Example, has_gpu: bool, explain: Callable[[dict[str, str]], dict[str, Any]]
+) -> Controls:
     """Lay the controls out in the current Blocks context.
 
     Args:
         styles: what the style dropdown offers, besides none.
-        example: the prompt that stands in the box at first.
+        example: stands in the box at first, with its style.
         has_gpu: chooses the preset that the page starts with.
+        explain: final prompt from `{prompt, negative_prompt, style}`, for the *i* button.
     """
     start = presets.default_preset(has_gpu)
     fields = presets.PRESETS[start]
     made: dict[str, Any] = {}
     made["prompt"] = gr.Textbox(
-        value=example, lines=4, max_lines=12, max_length=MAX_PROMPT_CHARS, elem_id="wan-prompt", **_words("prompt")
+        value=example.prompt_zh,
+        lines=3,
+        max_lines=12,
+        max_length=MAX_PROMPT_CHARS,
+        elem_id="wan-prompt",
+        **_words("prompt"),
     )
     made["examples"] = gr.HTML(
-        "<div class='wan-examples'></div>", elem_id="wan-examples", js_on_load="wan.mount.examples(element)"
+        "<div class='wan-examples'></div>", elem_id="wan-examples", js_on_load="wan.mount.examples(element, trigger)"
     )
     with gr.Row(elem_id="wan-style-row", equal_height=False):
         choices = [("—", "")] + [(f"{style.name_zh} · {style.name}", style.name) for style in styles]
         made["style"] = gr.Dropdown(
-            choices, value="", filterable=True, scale=1, min_width=200, elem_id="wan-style", **_words("style")
+            choices,
+            value=example.style,
+            filterable=True,
+            scale=1,
+            min_width=200,
+            elem_id="wan-style",
+            **_words("style"),
         )
-        made["reveal"] = gr.Button("i", elem_id="wan-reveal", scale=0, min_width=44)
+        made["reveal"] = gr.Button("i", elem_id="wan-reveal", scale=0, min_width=40)
+    gr.HTML(
+        "<dl class='wan-final' hidden></dl>",
+        elem_id="wan-final",
+        js_on_load="wan.mount.final(element, server)",
+        server_functions=[explain],
+    )
     made["negative_prompt"] = gr.Textbox(
-        lines=1, max_lines=4, max_length=MAX_PROMPT_CHARS, elem_id="wan-negative", **_words("negative_prompt")
+        lines=1, max_lines=3, max_length=MAX_PROMPT_CHARS, elem_id="wan-negative", **_words("negative_prompt")
     )
     with gr.Row(elem_id="wan-preset-row", equal_height=False):
         made["preset"] = gr.Dropdown(
             list(presets.PRESETS), value=start, scale=1, min_width=200, elem_id="wan-preset", **_words("preset")
         )
         made["preset_save"] = gr.Button(
-            size="sm", scale=0, min_width=96, elem_id="wan-preset-save", **_words("preset_save")
+            size="sm", scale=0, min_width=60, elem_id="wan-preset-save", **_words("preset_save")
         )
         made["preset_load"] = gr.UploadButton(
             size="sm",
             scale=0,
-            min_width=96,
+            min_width=60,
             file_types=[".json", ".mp4"],
             elem_id="wan-preset-load",
             **_words("preset_load"),
@@ -161,9 +181,9 @@ def _advanced(made: dict[str, Any], denoise_strength: float) -> None:
     with gr.Row(elem_id="wan-seed-row", equal_height=False):
         made["seed"] = gr.Number(value=-1, precision=0, min_width=140, elem_id="wan-seed", **_words("seed"))
         made["seed_random"] = gr.Button(
-            size="sm", scale=0, min_width=80, elem_id="wan-seed-random", **_words("seed_random")
+            size="sm", scale=0, min_width=60, elem_id="wan-seed-random", **_words("seed_random")
         )
-        made["seed_last"] = gr.Button(size="sm", scale=0, min_width=80, elem_id="wan-seed-last", **_words("seed_last"))
+        made["seed_last"] = gr.Button(size="sm", scale=0, min_width=60, elem_id="wan-seed-last", **_words("seed_last"))
     made["batch_size"] = gr.Slider(1, MAX_BATCH_SIZE, value=1, step=1, elem_id="wan-batch", **_words("batch_size"))
 
 

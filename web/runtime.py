@@ -152,7 +152,8 @@ class Runtime:
         """JSON members for `GET /status`.
 
         Returns:
-            model, backend, gpu, encoder: names, "" while not known; trt `{"on", "reason_en", "reason_zh"}`; ready;
+            model, backend, gpu, encoder: names, "" while not known; defaults: the checkpoint's own
+            `{"guidance", "steps"}` or None; trt `{"on", "reason_en", "reason_zh"}`; ready;
             stage: one of `Stage`; stage_en, stage_zh: the same as a sentence, with the error where it failed.
         """
         with self._lock:
@@ -167,6 +168,7 @@ class Runtime:
             "gpu": self._gpu.name if self._gpu else "",
             "encoder": encoder,
             "trt": asdict(tensorrt_state(self._gpu, backend)),
+            "defaults": _defaults(model) if model else None,
             "ready": stage == "ready",
             "stage": stage,
             "stage_en": stage_en,
@@ -205,6 +207,10 @@ def _stream(
     from pipeline import stream
 
     return stream(request, model, stop=stop, observe=observe)
+
+
+def _defaults(model: Model) -> dict[str, Any]:
+    return {"guidance": model.spec.guidance_scale, "steps": model.spec.num_inference_steps}
 
 
 def _begin(request: VideoRequest, model: Model) -> None:

@@ -57,20 +57,24 @@ _TEXTS: dict[str, tuple[str, str]] = {
     "add_phrase": ("加入提示词", "Add to the prompt"),
     # Settings
     "preset": ("预设", "Preset"),
-    "preset_tip": ("选中即载入；自己的预设可存为 JSON。", "Loads when chosen; your own are kept as JSON."),
-    "preset_save": ("保存预设", "Save preset"),
-    "preset_load": ("载入 JSON / MP4", "Load JSON / MP4"),
+    "preset_tip": (
+        "选中即载入。“保存”把当前设置存成 JSON；“载入”读回 JSON，或本应用生成的 MP4。",
+        "Loads when chosen. Save keeps the present settings as JSON; Load reads such a JSON or an MP4 made here.",
+    ),
+    "preset_save": ("保存", "Save"),
+    "preset_load": ("载入…", "Load…"),
     "preset_loaded": ("已载入设置", "Settings loaded"),
     "preset_saved": ("预设已保存", "Preset saved"),
     "size": ("分辨率", "Resolution"),
     "seconds": ("时长（秒）", "Seconds"),
-    "fps": ("帧率", "Frames per second"),
+    "fps": ("帧率", "fps"),
     "advanced": ("高级设置", "Advanced"),
     "auto": ("cfg 与步数用模型推荐值", "Use the model's own cfg and steps"),
     "auto_tip": (
         "少步蒸馏模型通常不需要引导；取消勾选后使用下面两个滑块。",
         "Few-step models usually want no guidance; clear this to use the two sliders below.",
     ),
+    "auto_note": ("cfg {guidance}，{steps} 步", "cfg {guidance}, {steps} steps"),
     "guidance_scale": ("cfg_scale · 引导强度", "cfg_scale · guidance"),
     "guidance_tip": (
         "越高越贴近提示词，也越慢。建议 5–9；超过 12 容易过饱和、失真。",
@@ -113,7 +117,6 @@ _TEXTS: dict[str, tuple[str, str]] = {
     "download": ("下载 MP4", "Download MP4"),
     "copy_link": ("复制链接", "Copy link"),
     "copied": ("已复制", "Copied"),
-    "use_seed": ("使用此种子", "Use this seed"),
     # Status bar and readiness
     "trt_on": ("TRT：ON", "TRT: ON"),
     "trt_off": ("TRT：OFF", "TRT: OFF"),
@@ -146,7 +149,6 @@ _TEXTS: dict[str, tuple[str, str]] = {
         "This browser cannot play while it is made; the whole video plays at the end.",
     ),
     "clip": ("第 {n} 段", "Clip {n}"),
-    "live": ("实时", "LIVE"),
     # Performance line
     "first_frame": ("首帧", "First frame"),
     "painted": ("上屏", "On screen"),

@@ -54,10 +54,9 @@ _PLAYER = """
   <div class="wan-error" role="alert" hidden></div>
   <div class="wan-stage"><div class="wan-screen"></div><div class="wan-veil"></div></div>
   <div class="wan-bar" role="progressbar" aria-valuemin="0" hidden><i></i></div>
-  <div class="wan-facts"></div>
+  <div class="wan-facts"><span class="wan-state" role="status"></span><span class="wan-figures"></span></div>
   <div class="wan-links"><a class="wan-download wan-button" id="wan-download" role="link"></a>
-  <button type="button" class="wan-copy wan-button" hidden></button>
-  <button type="button" class="wan-use-seed wan-button" hidden></button></div>
+  <button type="button" class="wan-copy wan-button" hidden></button></div>
   <div class="wan-clips" hidden></div>
 </section>
 """
@@ -76,7 +75,7 @@ def explain(
     """What the *i* button shows: the exact final prompt, and about the style.
 
     Returns:
-        `{"prompt", "negative_prompt", "style": {…} | None, "error": {"message_en", "message_zh"} | None}`.
+        `{"prompt", "negative_prompt", "style": {…} | None, "error": {"field", "message_en", "message_zh"} | None}`.
     """
     style = all_styles.get(style_name)
     answer: dict[str, Any] = {"prompt": "", "negative_prompt": "", "style": None, "error": None}
@@ -85,7 +84,7 @@ def explain(
     try:
         final = styles.apply(prompt, style, negative_prompt)
     except styles.StyleError as error:
-        answer["error"] = {"message_en": error.message_en, "message_zh": error.message_zh}
+        answer["error"] = {"field": error.field, "message_en": error.message_en, "message_zh": error.message_zh}
     else:
         answer["prompt"], answer["negative_prompt"] = final.display, final.negative_display
     return answer
@@ -109,7 +108,7 @@ def load_preset(path: str | None) -> dict[str, Any] | None:
 
 def build(
     all_styles: Mapping[str, styles.Style],
-    examples: Sequence[str],
+    examples: Sequence[styles.Example],
     has_gpu: bool,
     add_api: Callable[[], None],
 ) -> gr.Blocks:
@@ -122,23 +121,17 @@ def build(
         add_api: adds the API's endpoints inside the Blocks context.
     """
 
-    def explain_here(prompt: str, negative_prompt: str, style_name: str) -> dict[str, Any]:
-        return explain(all_styles, prompt, negative_prompt, style_name)
+    def explain_here(asked: dict[str, str]) -> dict[str, Any]:
+        return explain(all_styles, asked["prompt"], asked["negative_prompt"], asked["style"])
 
     explain_here.__name__ = "explain"
     with gr.Blocks(title=text("title", "zh"), analytics_enabled=False, fill_width=True) as page:
         topbar = gr.HTML(_TOPBAR, elem_id="wan-topbar", js_on_load="wan.mount.topbar(element, trigger)")
         with gr.Row(elem_id="wan-main"):
             with gr.Column(scale=5, min_width=320, elem_id="wan-controls"):
-                made = controls.build(all_styles.values(), examples[0], has_gpu)
+                made = controls.build(all_styles.values(), examples[0], has_gpu, explain_here)
             with gr.Column(scale=8, min_width=320, elem_id="wan-view"):
                 gr.HTML(_PLAYER, elem_id="wan-player", js_on_load="wan.mount.player(element)")
-                gr.HTML(
-                    "<dl class='wan-final' hidden></dl>",
-                    elem_id="wan-final",
-                    js_on_load="wan.mount.final(element, server)",
-                    server_functions=[explain_here],
-                )
                 gr.HTML(_MEMORY, elem_id="wan-memory", js_on_load="wan.mount.memory(element)")
         gr.HTML(_CORNER, elem_id="wan-corner", js_on_load="wan.mount.corner(element)")
         loaded = gr.JSON(visible=False)
@@ -152,6 +145,7 @@ def _wire(page: gr.Blocks, made: controls.Controls, topbar: gr.HTML, loaded: gr.
     values, worded = made.values(), made.worded()
     made["generate"].click(fn=None, inputs=values, js="(...values) => { wan.submit(...values); }")
     made["cancel"].click(fn=None, js="() => { wan.cancel(); }")
+    made["examples"].click(fn=None, inputs=values, outputs=values, js="(...values) => wan.takeExample(...values)")
     topbar.click(fn=None, outputs=worded, js="() => wan.switchLanguage()")
     page.load(fn=None, outputs=worded, js="() => wan.initialLanguage()")
     page.load(fn=None, inputs=values, outputs=values, js="(...values) => wan.draft(...values)")
@@ -169,6 +163,9 @@ def _wire(page: gr.Blocks, made: controls.Controls, topbar: gr.HTML, loaded: gr.
         inputs=prompt_inputs,
         js="(...values) => { wan.explain(false, ...values); }",
     )
+    gr.on(
+        [made["guidance_scale"].input, made["steps"].input], fn=None, outputs=made["auto"], js="() => false"
+    )  # a person who moves one of these means it
     made["seed_random"].click(fn=None, outputs=made["seed"], js="() => wan.seed(false)")
     made["seed_last"].click(fn=None, outputs=made["seed"], js="() => wan.seed(true)")
     made["preset"].input(
@@ -180,12 +177,20 @@ def _wire(page: gr.Blocks, made: controls.Controls, topbar: gr.HTML, loaded: gr.
     ).then(fn=None, inputs=[loaded, *values], outputs=values, js="(...values) => wan.loaded(...values)")
 
 
-def head(examples: Sequence[str]) -> str:
+def head(examples: Sequence[styles.Example]) -> str:
     """The scripts of the page, and what they must know, as HTML for `launch(head=…)`."""
     setup = {
         "texts": catalogue(),
         "presets": {name: dict(fields) for name, fields in presets.PRESETS.items()},
-        "examples": list(examples),
+        "examples": [
+            {
+                "prompt_zh": example.prompt_zh,
+                "prompt_en": example.prompt_en,
+                "style": example.style,
+                "settings": dict(example.settings),
+            }
+            for example in examples
+        ],
         "wording": {name: dict(props) for name, props in controls.WORDING.items()},
         "values": list(controls.VALUES),
         "fields": _FIELDS,
