@@ -92,7 +92,7 @@ def sea(view: View) -> Tensor:
         water = water * (1.0 - 0.07 * below).unsqueeze(1)
     sun = view.by_time((1.0, 0.98, 0.86), (1.0, 0.76, 0.42), (0.80, 0.86, 1.0))
     path = torch.exp(-(((view.x + 0.1 * view.pan - _sun_x(view)) / (0.07 + 0.25 * depth)) ** 2))
-    ripple = 0.5 + 0.5 * torch.sin(60.0 * (view.y / (0.4 + depth)) + 2.0 * view.t + 3.0 * torch.sin(8.0 * view.x))
+    ripple = 0.5 + 0.5 * torch.sin(60.0 * (view.y / (0.4 + depth)) + 2.0 * view.t + 1.2 * torch.sin(6.0 * view.x))
     water = over(water, sun, 0.38 * path * ripple)
     image = _join(image, water, coverage(view.y - level, view.px))
     if not any(is_ashore(scene) for scene in view.scenes):

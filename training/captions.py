@@ -21,14 +21,14 @@ from training.scene import EXAMPLES, Scene, is_ashore, sample_scene
 CHINESE_SHARE = 0.7
 EXAMPLE_TEXT_SHARE = 0.5
 TEMPLATE_SHARE = 0.4  # of the captions that name a style
-SLOW_PACE, FAST_PACE = 1.3, 2.2
+SLOW_PACE, FAST_PACE = 1.25, 1.9
 
 _SAID: dict[str, tuple[str, float, float]] = {  # the plain value, how often it is said, how often another one is
-    "scene": ("studio", 0.12, 0.88),
+    "scene": ("studio", 0.12, 0.92),
     "time_of_day": ("day", 0.12, 0.88),
     "weather": ("clear", 0.07, 0.92),
     "light": ("soft", 0.08, 0.85),
-    "camera": ("still", 0.05, 0.97),
+    "camera": ("still", 0.05, 1.0),
     "style": (NO_STYLE, 0.0, 0.95),
     "size": ("medium", 0.02, 0.80),
 }

@@ -34,7 +34,7 @@ class Scene:
 
     Attributes:
         subject, colour, count, size, scene, time_of_day, weather, light, motion, camera, style: what a caption may say.
-        pace: crossings of the frame (or cycles of a turn or drift) in eight seconds; about 1 (slow) to 2.7 (fast).
+        pace: crossings of the frame (or cycles of a turn or drift) in eight seconds; about 1 (slow) to 2.3 (fast).
         x: where the subject is at time 0, from -1 (left) to 1 (right) of the free room.
         lift: how high a floating subject hovers, 0 to 1.
         scale: random factor on the size's own factor, about 0.92 to 1.08.
@@ -131,7 +131,7 @@ def sample_scene(rng: random.Random, *, held_out: bool | None = None) -> Scene:
 
 def place(scene: Scene, rng: random.Random) -> Scene:
     """The same attributes with new continuous placement (position, pace, phase, scale, layout)."""
-    slow, fast = (1.0, 1.7) if scene.size == "large" else (1.0, 2.7)
+    slow, fast = (1.0, 1.7) if scene.size == "large" else (1.0, 2.3)
     moves = scene.motion in ("left", "right")
     facing = {"left": -1, "right": 1}.get(scene.motion, rng.choice((-1, 1)))
     start = -0.45 * facing + rng.gauss(0.0, 0.3) if moves else rng.uniform(-0.75, 0.75)

@@ -8,8 +8,9 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import random
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from PIL import Image, ImageDraw, ImageFont
@@ -57,6 +58,16 @@ def to_image(frame: Tensor) -> Image.Image:
     return Image.fromarray(((frame.float() + 1.0) * 127.5).round().byte().permute(1, 2, 0).numpy())
 
 
+def _along(axis: str, fixed: Mapping[str, Any], rng: random.Random) -> Iterator[Scene]:
+    """A plain scene for each value of an attribute, leaving out those that the subject cannot show."""
+    for value in AXES[axis]:
+        scene = dataclasses.replace(Scene(), **{**fixed, axis: value})
+        if not attributes.SUBJECTS[scene.subject].colours:
+            scene = dataclasses.replace(scene, colour=attributes.NATURAL)
+        if scene.motion in attributes.SUBJECTS[scene.subject].motions:
+            yield place(scene, rng)
+
+
 def _font() -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
     for name in FONTS:
         try:
@@ -78,10 +89,11 @@ def main() -> None:
     parser.add_argument("--set", nargs="*", default=[], metavar="ATTRIBUTE=VALUE", help="fix attributes")
     args = parser.parse_args()
     rng = random.Random(args.seed)
-    fixed = {name: int(value) if name == "count" else value for name, value in (pair.split("=") for pair in args.set)}
+    fixed: dict[str, Any] = dict(pair.split("=") for pair in args.set)
+    if "count" in fixed:
+        fixed["count"] = int(fixed["count"])
     if args.axis:
-        plain = Scene(motion="still", **{k: v for k, v in fixed.items() if k != args.axis})
-        scenes = [place(dataclasses.replace(plain, **{args.axis: value}), rng) for value in AXES[args.axis]]
+        scenes = list(_along(args.axis, fixed, rng))
     else:
         scenes = [dataclasses.replace(sample_scene(rng), **fixed) for _ in range(args.rows)]
         for scene in scenes:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
 from training.raster import (
     Figure,
+    Value,
     box,
     circle,
     darker,
@@ -159,17 +161,9 @@ def _eye(f: Figure, cx: float, cy: Tensor | float, radius: float) -> None:
 
 
 def _wing(f: Figure, ax: float, ay: float, beat: Tensor, length: float) -> Tensor:
-    tip_x, tip_y = ax - 0.22, ay + length * beat
-    return polygon_any(f.x, f.y, (ax + 0.14, ay), (ax - 0.22, ay), (tip_x, tip_y))
-
-
-def polygon_any(
-    x: Tensor, y: Tensor, a: tuple[float, float], b: tuple[float, float], c: tuple[float, Tensor]
-) -> Tensor:
-    """Distance to a rounded triangle given in either turning sense."""
-    up = polygon(x, y, [a, c, b])
-    down = polygon(x, y, [b, c, a])
-    return torch.minimum(up, down) - 0.035
+    """A wing from the shoulder at (ax, ay) whose tip goes up and down with `beat`."""
+    root = limb(f.x, f.y, ax + 0.06, ay, ax - 0.14, ay, 0.09)
+    return union(root, limb(f.x, f.y, ax - 0.02, ay, ax - 0.24, ay + length * beat, 0.13, 0.03))
 
 
 def _spots(f: Figure, x: Tensor, y: Tensor, where: Tensor) -> None:
@@ -184,7 +178,7 @@ def _tail(
     f: Figure,
     x: Tensor,
     y: Tensor,
-    points: list[tuple[float, float | Tensor]],
+    points: Sequence[tuple[Value, Value]],
     radius: float,
     colour: Tensor,
     *tip: tuple[float, float, float],

@@ -238,7 +238,7 @@ def place_subjects(view: View) -> Placement:
     bob = airborne * 0.02 * torch.sin(1.7 * view.t + phase)
     y = y + bob + airborne * drift * 0.04 * torch.sin(2.3 * view.t + phase)
     rise = view.flags(lambda scene: scene.motion == "rise")
-    y = y + rise * pace * view.t * period_y
+    y = low + (y - low) * (1.0 - 0.6 * rise) + rise * 0.65 * pace * view.t * period_y
 
     jump = view.flags(lambda scene: scene.motion == "jump")
     beat = torch.remainder(pace * 5.0 * view.t + phase / (2.0 * math.pi), 1.0)
