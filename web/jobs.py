@@ -272,10 +272,10 @@ class JobManager:
         except BaseException as error:  # a panic in a native library included: the next job must run
             _LOG.exception("job %s failed", job.id)
             end, failure = State.FAILED, describe(error)
-        if end is not State.DONE:
-            gc.collect()  # the exception's frames are gone now, and what they held is freed before the next job
         end, failure = self._finish(job, end, failure)
         job.enter(end, failure)
+        if end is not State.DONE:
+            gc.collect()  # the exception's frames are gone, and what they held is freed before the next job
 
     def _make(self, job: Job) -> None:
         pieces = self._produce(job.request, job.cancel_requested, job.observe)

@@ -73,6 +73,7 @@ def test_every_fragment_says_when_it_decodes_and_where_its_sample_lies(pieces: l
         assert struct.unpack(">Q", child(moof, b"traf", b"tfdt")[4:]) == (index * mp4.TICKS_PER_FRAME,)
         count, offset, size, flags = struct.unpack(">IiII", child(moof, b"traf", b"trun")[4:])
         assert (count, size) == (1, len(sample))
+        assert (8 + len(moof), offset) == (96, 104), "as docs/streaming.md says"
         assert piece[offset:] == sample
         assert (flags == 0x02000000) == (index % 12 == 0)
 
