@@ -33,8 +33,10 @@ def ball(f: Figure) -> None:
     d = circle(f.x, f.y, 0.0, 0.5, 0.5)
     f.part(d, f.colour)
     u, v = rotate(f.x, f.y - 0.5, f.stride)
-    f.detail(cut(circle(u, v, 0.0, -0.62, 0.80), circle(u, v, 0.0, -0.62, 0.64)), lighter(f.colour, 0.55))
-    f.detail(circle(u, v, 0.0, 0.30, 0.09), lighter(f.colour, 0.55))
+    pale = f.colour.amin(1, keepdim=True) > 0.8
+    band = torch.where(pale, darker(f.colour, 0.25), lighter(f.colour, 0.55))
+    f.detail(cut(circle(u, v, 0.0, -0.62, 0.80), circle(u, v, 0.0, -0.62, 0.64)), band)
+    f.detail(circle(u, v, 0.0, 0.30, 0.09), band)
     f.shade(_sphere(f))
     f.detail(ellipse(f.x, f.y, -0.17, 0.72, 0.12, 0.08, 0.6), WHITE, 0.55)
 

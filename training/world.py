@@ -30,7 +30,7 @@ def render(scenes: Sequence[Scene], times: Tensor, *, height: int, width: int, d
     Args:
         scenes: B scenes.
         times: seconds [B, F], float; any times, each clip its own.
-        height, width: pixels, both even; any aspect ratio.
+        height, width: pixels; any aspect ratio.
         device: where to draw; the result stays there.
 
     Returns:
