@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 
 from styles.counting import vague_number
 from styles.observation import FixKind, Observation, RuleName
@@ -20,6 +21,7 @@ from styles.ordering import missing_part, part_order, verb_first
 from styles.structure import Analysis, analyse
 from styles.wording import abstract_pile, bare_style, conflict, several_subjects
 
+_MAX_FINDINGS_OF_A_RULE = 20
 _RULES: tuple[Callable[[Analysis], Iterator[Observation]], ...] = (
     abstract_pile,
     vague_number,
@@ -69,10 +71,15 @@ class Finding:
 def coach(prompt: str) -> tuple[Finding, ...]:
     """Advice for a prompt: what is wrong with its words first, from left to right, then what is missing.
 
+    At most 20 findings of one rule are given: more would not be read, and a pasted page must not hold up the typing.
     Malformed weight syntax counts as plain text; an empty prompt has no findings.
     """
     analysis = analyse(prompt)
-    found = [_finding(analysis, observation) for rule in _RULES for observation in rule(analysis)]
+    found = [
+        _finding(analysis, observation)
+        for rule in _RULES
+        for observation in islice(rule(analysis), _MAX_FINDINGS_OF_A_RULE)
+    ]
     # Sorting is stable: missing parts stay in the recommended order.
     return tuple(sorted(found, key=lambda f: (f.rule == "missing_part", 0 if f.rule == "missing_part" else f.span[0])))
 

@@ -31,10 +31,8 @@ class Source:
         self.text = text
         try:
             self._literals = parse_literals(text)
-            self._well_formed = True
         except StyleError:
             self._literals = tuple(Literal(char, 1.0, i, i + 1) for i, char in enumerate(text))
-            self._well_formed = False
         self.plain = "".join(literal.char for literal in self._literals)
 
     def span(self, start: int, end: int) -> tuple[int, int]:
@@ -50,8 +48,8 @@ class Source:
 
     def written(self, start: int, end: int) -> str:
         """The plain range [start, end) in the weight syntax, to be put elsewhere."""
-        if not self._well_formed:
-            return self.plain[start:end]
+        if self.plain == self.text:
+            return self.text[start:end]
         return print_weights(merge_runs(self._runs(start, end)))
 
     def edited(self, edits: Iterable[Edit]) -> str:
@@ -62,7 +60,7 @@ class Source:
         """
         ordered = sorted(edits, key=lambda edit: (edit.start, edit.end))
         spliced = self._spliced(ordered)
-        if not self._well_formed:
+        if self.plain == self.text:
             return spliced
         runs = merge_runs(self._edited_runs(ordered))
         try:

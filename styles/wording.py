@@ -54,9 +54,13 @@ def abstract_pile(analysis: Analysis) -> Iterator[Observation]:
 def bare_style(analysis: Analysis) -> Iterator[Observation]:
     """“水墨风” alone names no medium: paper, brush, film or material make a style visible."""
     entries = {word.lower(): entry for entry in word_list("media") for word in entry["styles"]}
-    for match in find(analysis.tokens, entries.keys()):
+    matches = find(analysis.tokens, entries.keys())
+    media = {word.lower() for match in matches for word in entries[match.word]["media"]}
+    named = {match.word for match in find(analysis.tokens, media)}
+    for match in matches:
         entry = entries[match.word]
-        if find(analysis.tokens, {word.lower() for word in entry["media"]}):
+        # 厚涂笔触 names 笔触 too.
+        if any(medium.lower() in word for medium in entry["media"] for word in named):
             continue
         word = analysis.text[match.start : match.end]
         bound = analysis.with_comma(entry["bound"])
@@ -202,8 +206,10 @@ def _contradictions(tokens: tuple[Token, ...]) -> Iterator[tuple[dict[str, str],
     negations = word_list("conflicts")["negations"]
     found: dict[tuple[int, int], list[Match]] = {}
     for match in find(tokens, sides.keys()):
-        before = [token.text.lower() for token in tokens[: match.first] if not token.text.isspace()]
-        if before and before[-1] in negations:
+        before = match.first - 1
+        while before >= 0 and tokens[before].text.isspace():
+            before -= 1
+        if before >= 0 and tokens[before].text.lower() in negations:
             continue
         for place in sides[match.word]:
             found.setdefault(place, []).append(match)

@@ -159,13 +159,22 @@ def test_random_prompts_never_raise_and_every_fix_parses() -> None:
                 parse_weights(finding.fix.prompt)
 
 
+@pytest.mark.parametrize("piece", ["几棵树，", "(几棵树:1.2)，", "一只猫和", "美丽", "白天夜晚", "[水墨风]"])
+def test_the_longest_prompts_stay_bearable(piece: str) -> None:
+    started = time.thread_time()
+    found = coach((piece * 2000)[: 2000 // len(piece) * len(piece)])
+    assert time.thread_time() - started < 2.0
+    assert len(found) <= 8 * 20
+
+
 def test_three_hundred_characters_take_less_than_50_ms() -> None:
     prompt = ("，".join([*ORIGINAL, "美丽梦幻的几棵树", "白天", "水墨风"]) * 3)[:300]
     assert len(prompt) == 300
 
     def measured_ms() -> float:
-        started = time.perf_counter()
+        # The thread's own time: other work on the machine does not count.
+        started = time.thread_time()
         coach(prompt)
-        return (time.perf_counter() - started) * 1000
+        return (time.thread_time() - started) * 1000
 
     assert statistics.median(measured_ms() for _ in range(7)) < 50
