@@ -15,13 +15,13 @@ from pathlib import Path
 
 import av
 import pytest
-from conftest import Studio
 
 from pipeline import mp4
 from pipeline.encode import Poster, read_settings
 from pipeline.errors import Cancelled, EncoderError, RequestError, WanError
 from pipeline.progress import ignore, never
 from pipeline.request import VideoRequest
+from tests.web.studio import Studio
 from web.job import Job
 from web.job_state import INTERRUPTED, TRANSITIONS, State, describe
 from web.jobs import JobConflict, JobManager, QueueFull, UnknownJob

@@ -15,9 +15,9 @@ import gradio as gr
 import httpx
 import pytest
 import uvicorn
-from conftest import Studio
 from gradio.routes import App
 
+from tests.web.studio import Studio
 from web.jobs import JobManager
 from web.memory import MemoryMonitor
 from web.ranges import ByteRange, NotSatisfiable, parse_range
