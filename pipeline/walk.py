@@ -6,7 +6,7 @@ Owns the order and the stop flag. Knows no tensor layout, no box of MP4, no job.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -33,7 +33,9 @@ class Frames:
     pixels: NDArray[np.uint8]
 
 
-def generate(request: VideoRequest, model: Model, *, stop: Stop = never, observe: Observe = ignore) -> Iterator[Frames]:
+def generate(
+    request: VideoRequest, model: Model, *, stop: Stop = never, observe: Observe = ignore
+) -> Generator[Frames]:
     """Make the frames of one clip, each the moment it exists.
 
     Args:
@@ -108,7 +110,7 @@ def _styled(request: VideoRequest) -> styles.StyledPrompt:
     try:
         return styles.apply(request.prompt, known.get(request.style), request.negative_prompt)
     except styles.StyleError as error:
-        raise RequestError("prompt", request.prompt, error.message_en, error.message_zh) from error
+        raise RequestError(error.field, getattr(request, error.field), error.message_en, error.message_zh) from error
 
 
 def _raise_if(stop: Stop) -> None:

@@ -1,0 +1,42 @@
+"""A generator in a thread: order, errors and an early end."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from pipeline.overlap import overlapped
+
+
+def test_order_is_kept() -> None:
+    with overlapped(iter(range(100)), depth=3) as items:
+        assert list(items) == list(range(100))
+
+
+def test_an_error_comes_behind_what_was_made_before_it() -> None:
+    def source() -> Iterator[int]:
+        yield from range(3)
+        raise ValueError("broken")
+
+    with overlapped(source(), depth=8) as items:
+        assert [next(items) for _ in range(3)] == [0, 1, 2]
+        with pytest.raises(ValueError, match="broken"):
+            next(items)
+
+
+def test_leaving_early_closes_the_source_in_its_thread() -> None:
+    closed = threading.Event()
+
+    def source() -> Iterator[int]:
+        try:
+            while True:
+                yield 1
+        finally:
+            closed.set()
+
+    with overlapped(source(), depth=2) as items:
+        assert next(items) == 1
+    assert closed.is_set()
+    assert not any(thread.name == "frames" for thread in threading.enumerate())
