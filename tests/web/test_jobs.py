@@ -276,6 +276,21 @@ def test_a_failure_is_told_in_both_languages_and_the_next_job_runs(
     assert ended(following) is State.DONE
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no device that is always full")
+def test_a_disk_that_fills_up_fails_the_job_in_clear_words_and_the_next_job_runs(
+    studio: Studio, manager: JobManager, new_id: NewId
+) -> None:
+    job = held(studio, manager, new_id(), at=5)
+    job.log_path.unlink()
+    job.log_path.symlink_to("/dev/full")
+    studio.go.set()
+    assert ended(job) is State.FAILED
+    assert manager.state(job.id)["error"]["message_en"] == "The server's disk is full."
+    assert job.frames == 5, "only what was written whole is counted"
+    following, _ = manager.submit(new_id(), request())
+    assert ended(following) is State.DONE
+
+
 def test_a_clip_of_too_few_frames_has_failed(tmp_path: Path, studio: Studio, new_id: NewId) -> None:
     short = JobManager(
         tmp_path,
