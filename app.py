@@ -1,6 +1,7 @@
 """Start the app: `python app.py`. The same file is the entry of a Hugging Face Space.
 
-Owns the flags and the order of the start: the page first, then the model in the background. Knows no layout.
+Owns the flags. Knows neither the layout nor the model: `web.service` brings the page up at once, and `web.runtime`
+loads the model in the background.
 """
 
 from __future__ import annotations
@@ -12,14 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import styles
 from pipeline.request import VideoRequest
-from web import api, presets, routes, texts, ui
-from web.checks import style_check
-from web.jobs import JobManager
-from web.memory import MemoryMonitor
-from web.runtime import Runtime
-from web.theme import theme
 
 if TYPE_CHECKING:
     from pipeline.model import Model
@@ -49,46 +43,32 @@ def _login(value: str) -> tuple[str, str]:
     return user, password
 
 
+def load(source: str | None, backend: str) -> Model:
+    """Load the model; called in the background, because this imports torch."""
+    from pipeline import load_model
+
+    return load_model(source, backend=backend)
+
+
 def main() -> None:
     """Start everything and stay until interrupted."""
     args = parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("httpx").setLevel(logging.WARNING)
-    os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
+    os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # read when Gradio is imported, so before the next lines
+    from web import service
+    from web.runtime import Runtime
 
-    def load() -> Model:
-        from pipeline import load_model  # imports torch: in the background, behind the page
-
-        return load_model(args.model, backend=args.backend)
-
-    runtime = Runtime(load, VideoRequest(prompt="warm up", **presets.PRESETS[presets.LIGHT], seed=0))
-    known = styles.load_styles(*args.style_file)
-    examples = styles.load_examples()
-    memory = MemoryMonitor()
-    manager = JobManager(
-        args.jobs_dir, runtime.produce, memory_used=lambda: memory.read().used_bytes, check=style_check(known)
-    )
-    page = ui.build(known, examples, runtime.has_gpu, partial(api.add, manager))
-    app, _, _ = page.launch(
-        server_name=args.host,
-        server_port=args.port,
+    runtime = Runtime(partial(load, args.model, args.backend), VideoRequest(prompt="warm up", seed=0))
+    service.start(
+        runtime,
+        jobs_dir=args.jobs_dir,
+        style_files=args.style_file,
+        host=args.host,
+        port=args.port,
         share=args.share,
         auth=args.auth,
-        prevent_thread_lock=True,
-        show_error=True,
-        ssr_mode=False,  # the page is one screen; a Node front would stand between it and the stream
-        footer_links=["api"],
-        theme=theme(),
-        css_paths=[ui.STYLESHEET],
-        head=ui.head(examples),
-        i18n=texts.i18n(),
-    )
-    routes.attach(app, manager, runtime, memory)
-    runtime.start(then=manager.start)
-    try:
-        page.block_thread()
-    finally:
-        manager.close()
+    ).wait()
 
 
 if __name__ == "__main__":

@@ -562,8 +562,11 @@
     close.setAttribute("aria-label", t("close"));
     close.addEventListener("click", () => showError(null));
     parts.error.replaceChildren(el("span", "", told(shownError)), close);
-    const field = shownError.field && document.getElementById(setup.fields[shownError.field]);
-    if (field) field.classList.add("wan-field-error");
+    const id = setup.fields[shownError.field];
+    // A control of the closed section is not in the page yet.
+    if (id && !document.getElementById(id)) $("#wan-advanced > button").click();
+    const error = shownError;
+    setTimeout(() => error === shownError && document.getElementById(id)?.classList.add("wan-field-error"), 150);
     parts.error.scrollIntoView({ block: "nearest", behavior: "smooth" });
   }
 

@@ -73,7 +73,7 @@ def serve(backend: str, model: str | None) -> Iterator[str]:
     Raises:
         RuntimeError: it ended, did not load its model, or took longer than `START_LIMIT_S`.
     """
-    port = _free_port()
+    port = free_port()
     url = f"http://127.0.0.1:{port}/"
     with tempfile.TemporaryDirectory() as jobs:
         command = [sys.executable, "app.py", "--port", str(port), "--jobs-dir", jobs, "--backend", backend]
@@ -88,7 +88,8 @@ def serve(backend: str, model: str | None) -> Iterator[str]:
             server.wait(30)
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port of this machine that nobody listened on a moment ago."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
