@@ -1,4 +1,4 @@
-"""`python -m bench.generate`: the walk without a browser: first frame, sustained fps, milliseconds a stage, peak memory.
+"""`python -m bench.generate`: the walk without a browser: first frame, sustained fps, ms a stage, peak memory.
 
 Every run is the walk that a person's job takes, H.264 included, in one process, warm. Sustained fps is that of all
 frames behind the first. Stage times are the model thread's own, one after the other; encoding runs beside them.

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,8 +17,10 @@ import openvino as ov
 import torch
 from torch import Tensor, nn
 
+from engines import cache
 from engines.base import Engines, VaeState
 from engines.checkpoint import Checkpoint
+from engines.errors import EngineError
 from engines.transformer_step import TextKeysValues, TimeEmbedding, TransformerStep, rotary_tables
 from engines.vae_step import FramesStep, VaeStep, cache_shapes
 
@@ -34,13 +37,14 @@ class _Graph:
     """One compiled graph. Inputs are shared with the caller's memory, outputs written into the caller's tensors.
 
     Args:
+        file: of the converted model.
         outputs: which of the model's outputs are computed at all.
     """
 
-    def __init__(self, core: ov.Core, model: ov.Model, precision: str, outputs: Sequence[int] | None = None) -> None:
+    def __init__(self, core: ov.Core, file: Path, precision: str, outputs: Sequence[int] | None = None) -> None:
+        model = core.read_model(file)
         if outputs is not None:
-            source = model.clone()
-            model = ov.Model([source.outputs[i] for i in outputs], source.get_parameters())  # pyright: ignore[reportGeneralTypeIssues]
+            model = ov.Model([model.outputs[i] for i in outputs], model.get_parameters())  # pyright: ignore[reportGeneralTypeIssues]
         options = {"INFERENCE_PRECISION_HINT": precision, "PERFORMANCE_HINT": "LATENCY"}
         self._request = core.compile_model(model, "CPU", options).create_infer_request()
 
@@ -70,9 +74,8 @@ class _TextModule(nn.Module):
 class OpenVinoTextEncoder:
     """`TextEncoder` in float32: it runs once a prompt, its digits are what everything else follows."""
 
-    def __init__(self, core: ov.Core, checkpoint: Checkpoint) -> None:
-        ids = torch.ones(1, 16, dtype=torch.int64)
-        self._graph = _Graph(core, _convert(_TextModule(checkpoint.text_encoder), (ids, ids)), "f32")
+    def __init__(self, core: ov.Core, plans: Path) -> None:
+        self._graph = _Graph(core, plans / "text_encoder.xml", "f32")
 
     def encode(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         return self._graph((input_ids, attention_mask))[0]
@@ -81,22 +84,12 @@ class OpenVinoTextEncoder:
 class OpenVinoTransformer:
     """`Transformer`: two graphs of one module: a step needs no keys and values out, a re-cache no velocity."""
 
-    def __init__(self, core: ov.Core, checkpoint: Checkpoint, precision: str) -> None:
-        transformer = checkpoint.transformer
-        config = transformer.config
-        layers, heads, dim = (config[k] for k in ("num_layers", "num_attention_heads", "attention_head_dim"))
-        self._source = transformer
-        self._time = TimeEmbedding(transformer)
-        embeds = torch.zeros(1, 16, config["text_dim"])
-        self._text = _Graph(core, _convert(TextKeysValues(transformer), (embeds,)), "f32")
-        latents = torch.zeros(1, config["in_channels"], 2, 4, 6)
-        with torch.inference_mode():
-            time = self._time(torch.zeros(2))
-        example = (latents, time, torch.zeros(layers, 2, heads, 16, dim), *self.rotary(0, latents))
-        example = (*example, torch.zeros(layers, 2, heads, 12, dim))
-        step = _convert(TransformerStep(transformer), example)
-        self._velocity = _Graph(core, step, precision, (0,))
-        self._keys_values = _Graph(core, step, precision, (1,))
+    def __init__(self, core: ov.Core, plans: Path, checkpoint: Checkpoint, precision: str) -> None:
+        self._source = checkpoint.transformer
+        self._time = TimeEmbedding(checkpoint.transformer)
+        self._text = _Graph(core, plans / "text_keys_values.xml", "f32")
+        self._velocity = _Graph(core, plans / "transformer.xml", precision, (0,))
+        self._keys_values = _Graph(core, plans / "transformer.xml", precision, (1,))
 
     def text_keys_values(self, prompt_embeds: Tensor) -> Tensor:
         return self._text((prompt_embeds,))[0]
@@ -132,12 +125,10 @@ class OpenVinoTransformer:
 class OpenVinoVaeDecoder:
     """`VaeDecoder`: the caches of two latents alternate as inputs and outputs, so nothing is copied."""
 
-    def __init__(self, core: ov.Core, checkpoint: Checkpoint, precision: str) -> None:
+    def __init__(self, core: ov.Core, plans: Path, checkpoint: Checkpoint, precision: str) -> None:
         self._vae = checkpoint.vae
-        example = [torch.zeros(1, self._vae.config["z_dim"], 1, 4, 6)]
-        example += [torch.zeros(shape) for shape in cache_shapes(self._vae, 4, 6)]
-        self._first = _Graph(core, _convert(FramesStep(VaeStep(self._vae, first=True)), example), precision)
-        self._next = _Graph(core, _convert(FramesStep(VaeStep(self._vae, first=False)), example), precision)
+        self._first = _Graph(core, plans / "vae_first.xml", precision)
+        self._next = _Graph(core, plans / "vae_next.xml", precision)
         self._scale = 2 ** len(self._vae.temperal_downsample) * (self._vae.config["patch_size"] or 1)
         self._frames = 2 ** sum(self._vae.temperal_downsample)
 
@@ -157,15 +148,48 @@ class OpenVinoVaeDecoder:
 
 
 def load(checkpoint: Checkpoint) -> Engines:
-    """All three engines on the CPU."""
+    """All three engines on the CPU.
+
+    Raises:
+        EngineError: a graph cannot be converted or compiled here, and why.
+    """
     core = ov.Core()
     capabilities: Any = core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
     precision = "bf16" if "BF16" in capabilities else "f32"
     version = ".".join(ov.__version__.split(".")[:2])
-    return Engines(
-        text_encoder=OpenVinoTextEncoder(core, checkpoint),
-        transformer=OpenVinoTransformer(core, checkpoint, precision),
-        vae_decoder=OpenVinoVaeDecoder(core, checkpoint, precision),
-        device=torch.device("cpu"),
-        label=f"OpenVINO {version} · {precision.replace('f32', 'fp32')} · CPU",
-    )
+    try:
+        key = cache.key(checkpoint.folder, "openvino", ov.__version__)
+        plans = cache.entry(key, lambda folder: _convert_all(checkpoint, folder))
+        return Engines(
+            text_encoder=OpenVinoTextEncoder(core, plans),
+            transformer=OpenVinoTransformer(core, plans, checkpoint, precision),
+            vae_decoder=OpenVinoVaeDecoder(core, plans, checkpoint, precision),
+            device=torch.device("cpu"),
+            label=f"OpenVINO {version} · {precision.replace('f32', 'fp32')} · CPU",
+        )
+    except (RuntimeError, OSError) as error:
+        raise EngineError(f"OpenVINO {version}: {error}") from error
+
+
+def _convert_all(checkpoint: Checkpoint, folder: Path) -> None:
+    """Every graph of a checkpoint, with every dimension that a request may change left open."""
+    transformer, vae = checkpoint.transformer, checkpoint.vae
+    config = transformer.config
+    layers, heads, dim = (config[k] for k in ("num_layers", "num_attention_heads", "attention_head_dim"))
+    ids = torch.ones(1, 16, dtype=torch.int64)
+    latents = torch.zeros(1, config["in_channels"], 2, 4, 6)
+    with torch.inference_mode():
+        time = TimeEmbedding(transformer)(torch.zeros(2))
+    text, context = torch.zeros(layers, 2, heads, 16, dim), torch.zeros(layers, 2, heads, 12, dim)
+    step = (latents, time, text, *rotary_tables(transformer, 0, 2, 4, 6), context)
+    caches = [torch.zeros(shape) for shape in cache_shapes(vae, 4, 6)]
+    latent = torch.zeros(1, vae.config["z_dim"], 1, 4, 6)
+    graphs: dict[str, tuple[nn.Module, Sequence[Tensor]]] = {
+        "text_encoder": (_TextModule(checkpoint.text_encoder), (ids, ids)),
+        "text_keys_values": (TextKeysValues(transformer), (torch.zeros(1, 16, config["text_dim"]),)),
+        "transformer": (TransformerStep(transformer), step),
+        "vae_first": (FramesStep(VaeStep(vae, first=True)), (latent, *caches)),
+        "vae_next": (FramesStep(VaeStep(vae, first=False)), (latent, *caches)),
+    }
+    for name, (module, example) in graphs.items():
+        ov.save_model(_convert(module, example), folder / f"{name}.xml", compress_to_fp16=False)

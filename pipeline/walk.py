@@ -95,11 +95,20 @@ def stream(
 ) -> Iterator[Poster | InitSegment | Fragment]:
     """Make the H.264 fragments of one clip, each the moment its frame is encoded; encoding overlaps the next block.
 
-    Arguments and errors as `generate`, and EncoderError where no H.264 encoder opens.
+    Arguments and errors as `generate`, and EncoderError where no H.264 encoder opens. The request, with its definite
+    seed, is written into the stream's metadata.
     """
+    request = request.with_seed()
     frames = (made.pixels for made in generate(request, model, stop=stop, observe=observe))
     with overlapped(frames, depth=8) as ready:
-        yield from encode(ready, width=request.width, height=request.height, fps=request.fps, observe=observe)
+        yield from encode(
+            ready,
+            width=request.width,
+            height=request.height,
+            fps=request.fps,
+            settings=request.to_json(),
+            observe=observe,
+        )
 
 
 def _styled(request: VideoRequest) -> styles.StyledPrompt:
