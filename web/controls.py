@@ -50,7 +50,7 @@ WORDING: Mapping[str, Mapping[str, str]] = {
     "cancel": {"value": "cancel"},
 }
 
-# The order in which `wan.submit` in assets/page.js gets the values.
+# The order in which the page's scripts get the values.
 VALUES: tuple[str, ...] = (
     "prompt",
     "negative_prompt",
@@ -112,7 +112,7 @@ def build(
         "<div class='wan-examples'></div>", elem_id="wan-examples", js_on_load="wan.mount.examples(element, trigger)"
     )
     with gr.Row(elem_id="wan-style-row", equal_height=False):
-        choices = [("—", "")] + [(f"{style.name_zh} · {style.name}", style.name) for style in styles]
+        choices = [("无 · None", "")] + [(f"{style.name_zh} · {style.name}", style.name) for style in styles]
         made["style"] = gr.Dropdown(
             choices,
             value=example.style,

@@ -40,7 +40,6 @@ _TEXTS: dict[str, tuple[str, str]] = {
         "Only takes effect when cfg_scale is above 1; the chosen style adds its own words.",
     ),
     "style": ("风格", "Style"),
-    "style_none": ("无 · None", "None · 无"),
     "style_tip": (
         "风格会在提示词里加入自己的词；按 i 查看最终提示词。",
         "A style adds its words; press i for the final prompt.",
@@ -49,7 +48,6 @@ _TEXTS: dict[str, tuple[str, str]] = {
     "reveal_tip": ("查看最终发送的提示词", "Show the exact prompt that will be sent"),
     "final_prompt": ("最终提示词", "Final prompt"),
     "final_negative": ("最终反向提示词", "Final negative prompt"),
-    "final_weights": ("权重", "Weights"),
     "final_empty": ("（空）", "(empty)"),
     "suits": ("适合", "Suits"),
     "looks": ("画面", "Looks"),
@@ -134,7 +132,6 @@ _TEXTS: dict[str, tuple[str, str]] = {
         "第一帧约一秒后出现，其余边生成边播放",
         "The first frame comes in about a second, the rest plays as it is made",
     ),
-    "state_sending": ("正在提交", "Sending"),
     "state_waiting_model": ("模型就绪后自动开始", "Starts as soon as the model is ready"),
     "state_queued": ("排队中，前面还有 {n} 个", "Queued, {n} ahead"),
     "state_running": ("生成中", "Generating"),
@@ -172,8 +169,6 @@ _TEXTS: dict[str, tuple[str, str]] = {
     ),
     "error_login": ("需要登录，请刷新页面。", "Please log in: reload the page."),
     "error_play": ("浏览器不能播放这段视频：{reason}", "The browser cannot play this video: {reason}"),
-    "error_preset": ("不能载入这个文件：{reason}", "This file cannot be loaded: {reason}"),
-    "preset_not_settings": ("文件里没有本应用的设置", "the file holds no settings of this app"),
     "close": ("关闭", "Close"),
 }
 

@@ -1,12 +1,13 @@
 """The page: lays the parts out and wires them to the page's scripts.
 
 Owns the Blocks and what the scripts are told at load (`setup`). The hot path, from the button to the first painted
-frame, is in assets/page.js and assets/player.js: no Gradio event stands on it.
+frame, is in assets/jobs.js and assets/player.js: no Gradio event stands on it.
 """
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -20,11 +21,11 @@ from web import controls, presets
 from web.texts import catalogue, text
 
 ASSETS = Path(__file__).resolve().parents[1] / "assets"
-SCRIPTS = ("player.js", "page.js")
+SCRIPTS = ("base.js", "stream.js", "player.js", "controls.js", "jobs.js", "view.js")
 STYLESHEET = ASSETS / "style.css"
 
-# Where an error that names a request's field is shown.
-_FIELDS = {
+# Where an error that names a field of a request is shown: ids of the controls.
+FIELDS = {
     "prompt": "wan-prompt",
     "negative_prompt": "wan-negative",
     "style": "wan-style",
@@ -44,7 +45,7 @@ _FIELDS = {
 _TOPBAR = """
 <header class="wan-topbar">
   <div class="wan-brand"><h1 class="wan-brand-name"></h1><p class="wan-brand-line"></p></div>
-  <div class="wan-chips" role="status"></div>
+  <div class="wan-chips"></div>
   <div class="wan-tools"><button type="button" class="wan-language"></button>
   <button type="button" class="wan-theme"><span aria-hidden="true">◐</span></button></div>
 </header>
@@ -147,7 +148,7 @@ def _wire(page: gr.Blocks, made: controls.Controls, topbar: gr.HTML, loaded: gr.
     made["cancel"].click(fn=None, js="() => { wan.cancel(); }")
     made["examples"].click(fn=None, inputs=values, outputs=values, js="(...values) => wan.takeExample(...values)")
     topbar.click(fn=None, outputs=worded, js="() => wan.switchLanguage()")
-    page.load(fn=None, outputs=worded, js="() => wan.initialLanguage()")
+    page.load(fn=None, outputs=worded, js="() => wan.useLanguage(wan.language)")
     page.load(fn=None, inputs=values, outputs=values, js="(...values) => wan.draft(...values)")
     gr.on(
         [component.change for component in values],
@@ -193,9 +194,17 @@ def head(examples: Sequence[styles.Example]) -> str:
         ],
         "wording": {name: dict(props) for name, props in controls.WORDING.items()},
         "values": list(controls.VALUES),
-        "fields": _FIELDS,
+        "fields": FIELDS,
     }
     # "</" would end the script element inside a sentence.
     told = json.dumps(setup, ensure_ascii=False).replace("</", "<\\/")
-    scripts = "\n".join(f"<script>{(ASSETS / name).read_text(encoding='utf-8')}</script>" for name in SCRIPTS)
-    return f"<script>window.wan = {{ setup: {told} }};</script>\n{scripts}"
+    return f"<script>window.wan = {{ setup: {told} }};</script>\n<script>{script()}</script>"
+
+
+def script() -> str:
+    """Our own scripts as they are sent: in their order, without indentation and comments of their own lines.
+
+    They hold no literal over several lines, for which this would not do.
+    """
+    source = "\n".join((ASSETS / name).read_text(encoding="utf-8") for name in SCRIPTS)
+    return re.sub(r"^\s*(/\*[\s\S]*?\*/\s*?$)?", "", source, flags=re.MULTILINE)

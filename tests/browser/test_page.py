@@ -169,7 +169,7 @@ def test_a_person_who_waits_sees_the_place_in_the_queue(url: str, open_page: Cal
     generate(first, "球 fps=12", seconds=4)
     generate(second)
     second.wait_for_function("document.querySelector('.wan-state').innerText.includes('前面还有 1 个')")
-    assert "1" in second.inner_text(".wan-chips")
+    second.wait_for_function("document.querySelector('.wan-chips').innerText.endsWith('1')")
     first.click("#wan-cancel")
     wait_until_played(second)
 
