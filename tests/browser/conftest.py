@@ -32,7 +32,7 @@ HTMLVideoElement.prototype.requestVideoFrameCallback = function (callback) {
 """
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
     try:
         path = find_browser()
@@ -44,7 +44,7 @@ def browser() -> Iterator[Browser]:
         made.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def server_port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     port = free_port()
     jobs = tmp_path_factory.mktemp("jobs")
