@@ -26,7 +26,7 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from json import loads
 from pathlib import Path
 from typing import Any
@@ -67,7 +67,7 @@ def find_browser() -> str:
 
 
 @contextlib.contextmanager
-def serve(backend: str, model: str | None) -> Iterator[str]:
+def serve(backend: str, model: str | None) -> Generator[str]:
     """Run the shipped app on a free port until it is ready; yields its address.
 
     Raises:
@@ -181,7 +181,7 @@ def measure(url: str, args: argparse.Namespace) -> list[dict[str, Any]]:
 
 def main() -> None:
     """Parse the flags, measure, print the JSON object."""
-    parser = argparse.ArgumentParser(prog="python -m bench.first_frame", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(prog="python -m bench.first_frame", description="Click to first painted frame.")
     parser.add_argument("--url", help="a server that runs already and is warm (default: start app.py)")
     parser.add_argument("--runs", type=int, default=7)
     parser.add_argument("--prompt", default=DEFAULT_PROMPT)

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import gradio as gr
-from gradio.components import Component
 
 from pipeline.request import FPS, MAX_BATCH_SIZE, MAX_PROMPT_CHARS, MAX_STEPS, SECONDS, SIZES
 from styles import Example, Style
@@ -77,7 +76,7 @@ class Controls:
     def __getitem__(self, name: str) -> Any:
         return self.by_name[name]
 
-    def values(self) -> list[Component]:
+    def values(self) -> list[Any]:
         """The controls of a request, in the order of `VALUES`."""
         return [self.by_name[name] for name in VALUES]
 
