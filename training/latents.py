@@ -1,0 +1,141 @@
+"""Latents of the world on the GPU: drawn, encoded, kept in a ring, handed out in batches.
+
+Owns which part of a clip is shown and with what words. Does not know losses. A sample is latent 0 and nine later ones:
+those that follow it (a clip from its start), or three blocks from anywhere in the clip (a far one), of which the first is
+context only. Far blocks are encoded with some frames before them, so that the causal encoder sees a clip that goes on.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from diffusers import AutoencoderKLWan
+from torch import Tensor
+from torch.utils.data import DataLoader, IterableDataset
+from transformers import PreTrainedTokenizerBase
+
+from training import config
+from training.autoencode import encode_moments, normalise
+from training.captions import caption
+from training.scene import Scene, sample_scene
+from training.world import render
+
+SAMPLE_BLOCKS = 3
+SAMPLE_LATENTS = 1 + SAMPLE_BLOCKS * config.BLOCK_LATENTS
+WARM_UP_LATENTS = 3
+"""Latents encoded before a far block and thrown away, the single frame at the start included."""
+UNKNOWN_TOKEN = 2
+END_TOKEN = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Samples of one size."""
+
+    latents: Tensor  # [B, C, 10, h, w] fp32, normalised
+    token_ids: Tensor  # [B, T] int64
+    positions: Tensor  # [B, 10] int64
+    is_far: Tensor  # [B] bool
+
+
+@dataclass(frozen=True, slots=True)
+class Drawing:
+    """Scenes with their captions and the block at which the later part begins, before they are rendered."""
+
+    scenes: list[Scene]
+    token_ids: Tensor  # [N, captions, T] int16
+    start: int  # latent index, 1 + 3k
+
+
+class Drawings(IterableDataset[Drawing]):
+    """Endless random scenes and captions, made by worker processes."""
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, *, seed: int, clips: int, captions: int, far: float) -> None:
+        self._tokenizer, self._seed = tokenizer, seed
+        self._clips, self._captions, self._far = clips, captions, far
+
+    def __iter__(self) -> Iterator[Drawing]:
+        worker = torch.utils.data.get_worker_info()
+        rng = random.Random(self._seed * 1009 + (worker.id if worker is not None else 0))
+        last = (config.MAX_LATENTS - SAMPLE_LATENTS) // config.BLOCK_LATENTS
+        while True:
+            scenes = [sample_scene(rng, held_out=False) for _ in range(self._clips)]
+            texts = [caption(scene, rng) for scene in scenes for _ in range(self._captions)]
+            ids = tokenize(self._tokenizer, texts).view(self._clips, self._captions, -1).to(torch.int16)
+            blocks = rng.randint(1, last) if rng.random() < self._far else 0
+            yield Drawing(scenes, ids, 1 + config.BLOCK_LATENTS * blocks)
+
+
+def tokenize(tokenizer: PreTrainedTokenizerBase, texts: list[str]) -> Tensor:
+    """Token ids [N, T] int64, padded and cut as WAN's pipeline does."""
+    made = tokenizer(texts, padding="max_length", max_length=config.TEXT_TOKENS, truncation=True, return_tensors="pt")
+    return made.input_ids
+
+
+def loader(drawings: Drawings, workers: int) -> Iterator[Drawing]:
+    """Drawings from `workers` processes, or from this one for 0."""
+    return iter(DataLoader(drawings, batch_size=None, num_workers=workers, prefetch_factor=4 if workers else None))
+
+
+@torch.no_grad()
+def encode_drawing(vae: AutoencoderKLWan, drawing: Drawing, size: config.Size, device: torch.device) -> Tensor:
+    """Render and encode one drawing: normalised latents [N, C, 10, h, w]."""
+    later = config.FRAMES_PER_LATENT * (SAMPLE_LATENTS - 1)
+    if drawing.start == 1:
+        return _encode(vae, drawing.scenes, range(1 + later), size, device)
+    first = config.FRAMES_PER_LATENT * (drawing.start - WARM_UP_LATENTS)
+    frames = range(first, config.FRAMES_PER_LATENT * (drawing.start - 1) + 1 + later)
+    segment = _encode(vae, drawing.scenes, frames, size, device)[:, :, WARM_UP_LATENTS:]
+    return torch.cat([_encode(vae, drawing.scenes, range(1), size, device), segment], 2)
+
+
+def _encode(
+    vae: AutoencoderKLWan, scenes: list[Scene], frames: range, size: config.Size, device: torch.device
+) -> Tensor:
+    times = (torch.tensor(list(frames), device=device) / config.FPS).expand(len(scenes), -1)
+    pixels = render(scenes, times, height=size.height, width=size.width, device=device)
+    with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
+        mean, _ = encode_moments(vae, pixels.to(torch.bfloat16 if device.type == "cuda" else torch.float32))
+    return normalise(vae, mean.float())
+
+
+class LatentRing:
+    """The newest samples of one size, in bf16."""
+
+    def __init__(self, size: config.Size, capacity: int, device: torch.device) -> None:
+        self.size, self.device = size, device
+        self.held = self.drawn = 0
+        self._cursor, self._capacity = 0, capacity
+        self._tensors: list[Tensor] = []
+
+    def add(self, vae: AutoencoderKLWan, drawing: Drawing) -> None:
+        """Render, encode and keep one drawing in place of the oldest."""
+        latents = encode_drawing(vae, drawing, self.size, self.device)
+        later = torch.arange(drawing.start, drawing.start + SAMPLE_LATENTS - 1)
+        positions = torch.cat([torch.zeros(1, dtype=torch.long), later]).expand(len(latents), -1)
+        rows = [latents.to(torch.bfloat16), drawing.token_ids.to(self.device), positions.to(self.device)]
+        if not self._tensors:
+            self._tensors = [row.new_empty(self._capacity, *row.shape[1:]) for row in rows]
+        at = torch.arange(self._cursor, self._cursor + len(latents), device=self.device) % self._capacity
+        for tensor, row in zip(self._tensors, rows, strict=True):
+            tensor[at] = row
+        self._cursor = (self._cursor + len(latents)) % self._capacity
+        self.drawn += len(latents)
+        self.held = min(self._capacity, self.held + len(latents))
+
+    def batch(self, count: int, *, drop_captions: float = 0.1, drop_tokens: float = 0.02) -> Batch:
+        """Random samples, each with one of its captions; some captions empty, some tokens unknown."""
+        latents, token_ids, positions = self._tensors
+        rows = torch.randint(self.held, (count,), device=self.device)
+        which = torch.randint(token_ids.shape[1], (count,), device=self.device)
+        ids = token_ids[rows, which].long()
+        unknown = (torch.rand(ids.shape, device=self.device) < drop_tokens) & (ids > UNKNOWN_TOKEN)
+        ids = ids.masked_fill(unknown, UNKNOWN_TOKEN)
+        empty = torch.zeros_like(ids[0])
+        empty[0] = END_TOKEN
+        ids = torch.where((torch.rand(count, 1, device=self.device) < drop_captions), empty, ids)
+        chosen = positions[rows]
+        return Batch(latents[rows].float(), ids, chosen, chosen[:, 1] > 1)

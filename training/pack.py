@@ -1,0 +1,104 @@
+"""Writes the shipped checkpoint: diffusers layout, half-precision storage, files small enough for git.
+
+Owns the layout and the sampler's shipped defaults. Does not know training.
+
+    python -m training.pack --folder .train/run --networks flow --tokenizer .train/tokenizer --out assets/embedded
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from diffusers import UniPCMultistepScheduler, WanPipeline
+from transformers import AutoTokenizer
+
+from training import config
+from training.networks import load_networks
+from training.vae import load_vae
+
+SHARD_SIZE = "12MB"
+TRAIN_TIMESTEPS = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Streaming:
+    """`streaming.json`: what block-causal generation must know besides the networks."""
+
+    first_block_latents: int = 1
+    block_latents: int = config.BLOCK_LATENTS
+    sink_latents: int = 1
+    window_latents: int = config.BLOCK_LATENTS
+    num_inference_steps: int = 4
+    flow_shift: float = 3.0
+    guidance_scale: float = 1.0
+    max_sequence_length: int = config.TEXT_TOKENS
+
+
+def scheduler(flow_shift: float) -> UniPCMultistepScheduler:
+    """UniPC of order 1 with its corrector off: plain Euler steps on shifted flow-matching noise levels."""
+    return UniPCMultistepScheduler(
+        num_train_timesteps=TRAIN_TIMESTEPS,
+        solver_order=1,
+        prediction_type="flow_prediction",
+        use_flow_sigmas=True,
+        flow_shift=flow_shift,
+        disable_corrector=list(range(TRAIN_TIMESTEPS)),
+    )
+
+
+def pack(folder: Path, networks: str, tokenizer: Path, out: Path, streaming: Streaming) -> None:
+    """Write the checkpoint; an older one at the same place is replaced.
+
+    Args:
+        folder: of a run, with `vae.pt`.
+        networks: name of the folder in it with the transformer and the text encoder.
+        tokenizer: what `training.tokenizer` wrote.
+        out: `WanPipeline.from_pretrained(out)` reads it.
+
+    Raises:
+        FileNotFoundError: when a stage of the run is missing.
+    """
+    held = load_networks(folder / networks, "cpu")
+    pipeline = WanPipeline(
+        tokenizer=AutoTokenizer.from_pretrained(tokenizer),
+        text_encoder=held.text_encoder.half(),
+        vae=load_vae(folder, "cpu").half(),
+        scheduler=scheduler(streaming.flow_shift),
+        transformer=held.transformer.half(),
+    )
+    shutil.rmtree(out, ignore_errors=True)
+    pipeline.save_pretrained(out, safe_serialization=True, max_shard_size=SHARD_SIZE)
+    _load_in_fp32(out / "text_encoder" / "config.json")
+    (out / "streaming.json").write_text(json.dumps(dataclasses.asdict(streaming), indent=2) + "\n")
+
+
+def _load_in_fp32(path: Path) -> None:
+    """Storage is half precision, arithmetic is not: transformers would take the dtype of storage for that of the model."""
+    fields = json.loads(path.read_text())
+    fields["dtype"] = str(torch.float32).removeprefix("torch.")
+    path.write_text(json.dumps(fields, indent=2) + "\n")
+
+
+def main() -> None:
+    """Pack one run."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--folder", type=Path, required=True)
+    parser.add_argument("--networks", default="flow")
+    parser.add_argument("--tokenizer", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--steps", type=int, default=4)
+    parser.add_argument("--shift", type=float, default=3.0)
+    parser.add_argument("--guidance", type=float, default=1.0)
+    args = parser.parse_args()
+    streaming = Streaming(num_inference_steps=args.steps, flow_shift=args.shift, guidance_scale=args.guidance)
+    pack(args.folder, args.networks, args.tokenizer, args.out, streaming)
+
+
+if __name__ == "__main__":
+    main()
