@@ -63,9 +63,10 @@
   /* ---- what is typed survives a reload ---- */
   wan.draft = (...values) => {
     const draft = wan.kept("sessionStorage", "wan-draft");
-    if (Array.isArray(draft) && draft.length === values.length) return draft;
+    if (Array.isArray(draft) && draft.length === values.length) parts.values = draft;
     // The example in the box is Chinese; a page in English starts with the same one in English.
-    return wan.language === "en" ? spread({ prompt: setup.examples[0].prompt_en }, values) : values;
+    else parts.values = wan.language === "en" ? spread({ prompt: setup.examples[0].prompt_en }, values) : values;
+    return parts.values;
   };
   wan.keepDraft = (...values) => {
     wan.keep("sessionStorage", "wan-draft", values);

@@ -134,6 +134,7 @@
     const { state } = job;
     if (job.notice) return t(job.notice);
     if (!state) return "";
+    if (wan.hasEnded(state) && !state.frames) return t(`empty_${state.state}`);
     if (state.state !== "queued") return t(`state_${state.state}`);
     return wan.status && !wan.status.ready ? t("state_waiting_model") : t("state_queued", { n: state.queue_position });
   }

@@ -139,6 +139,8 @@ _TEXTS: dict[str, tuple[str, str]] = {
     "state_done": ("完成", "Done"),
     "state_cancelled": ("已取消，已生成的部分仍可播放和下载", "Cancelled; what was made still plays and downloads"),
     "state_failed": ("生成失败，已生成的部分仍可播放和下载", "Failed; what was made still plays and downloads"),
+    "empty_cancelled": ("已取消", "Cancelled"),
+    "empty_failed": ("生成失败", "Failed"),
     "reconnecting": ("连接中断，正在续传", "Connection lost, resuming"),
     "unknown_job": ("这个任务已不在服务器上", "The server no longer has this job"),
     "unsupported": (

@@ -129,6 +129,17 @@ def test_cancel_keeps_what_was_made(url: str, open_page: Callable[..., Page]) ->
     assert decoded_frames(page) == read["state"]["frames"]
 
 
+def test_a_job_cancelled_in_the_queue_says_so(url: str, open_page: Callable[..., Page]) -> None:
+    first, second = open_page(url), open_page(url)
+    generate(first, "球 fps=12", seconds=4)
+    generate(second)
+    second.click("#wan-cancel")
+    second.wait_for_function("wan.job.state.state === 'cancelled'")
+    second.wait_for_function("document.querySelector('.wan-state').innerText === '已取消'")
+    assert second.get_attribute("#wan-download", "aria-disabled") == "true"
+    first.click("#wan-cancel")
+
+
 def test_partial_download_in_the_middle_is_a_valid_mp4(url: str, open_page: Callable[..., Page]) -> None:
     page = open_page(url)
     generate(page, "球 fps=12", seconds=4)

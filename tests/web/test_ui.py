@@ -48,7 +48,7 @@ def test_every_sentence_is_used_and_every_used_one_exists() -> None:
     python = [path.read_text(encoding="utf-8") for path in (ROOT / "web").glob("*.py") if path.name != "texts.py"]
     literals = set(re.findall(r'"([a-z][a-z_]*)"', "\n".join([*python, *SOURCES.values()])))
     built = {f"state_{name}" for name in ("queued", "running", "finishing", "done", "cancelled", "failed")}
-    built |= {"generate_tip", "reveal_tip"}
+    built |= {"generate_tip", "reveal_tip", "empty_cancelled", "empty_failed"}
     known = set(texts.catalogue()["zh"])
     assert known <= literals | built
     for source in SOURCES.values():
