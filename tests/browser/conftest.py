@@ -2,22 +2,14 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
-from bench.first_frame import FLAGS, find_browser, free_port
+from bench.first_frame import FLAGS, find_browser
 from tests.browser.proxy import CuttableProxy
-
-ROOT = Path(__file__).resolve().parents[2]
-START_LIMIT_S = 60.0
+from tests.serving import serving
 
 # Media time of every frame that any video element of the page hands to the compositor, in order.
 NOTE_FRAMES = """
@@ -46,22 +38,8 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture(scope="package")
 def server_port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
-    port = free_port()
-    jobs = tmp_path_factory.mktemp("jobs")
-    command = [sys.executable, "-m", "tests.browser.server", "--port", str(port), "--jobs-dir", str(jobs)]
-    server = subprocess.Popen(command, cwd=ROOT)
-    deadline = time.monotonic() + START_LIMIT_S
-    while True:
-        assert server.poll() is None, "the server ended"
-        assert time.monotonic() < deadline, "the server did not come up"
-        try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}/gradio_api/wan/status", timeout=5):
-                break
-        except (urllib.error.URLError, ConnectionError):
-            time.sleep(0.2)
-    yield port
-    server.terminate()
-    server.wait(30)
+    with serving(tmp_path_factory.mktemp("jobs")) as port:
+        yield port
 
 
 @pytest.fixture

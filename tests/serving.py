@@ -1,0 +1,43 @@
+"""The drawn server (tests/browser/server.py) as a process of its own, for every test that needs a whole service."""
+
+from __future__ import annotations
+
+import contextlib
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Generator
+from pathlib import Path
+
+from bench.first_frame import free_port
+
+ROOT = Path(__file__).resolve().parents[1]
+START_LIMIT_S = 60.0
+
+
+@contextlib.contextmanager
+def serving(jobs: Path) -> Generator[int]:
+    """Start it, wait until it answers, yield its port, end it."""
+    port = free_port()
+    command = [sys.executable, "-m", "tests.browser.server", "--port", str(port), "--jobs-dir", str(jobs)]
+    server = subprocess.Popen(command, cwd=ROOT)
+    try:
+        deadline = time.monotonic() + START_LIMIT_S
+        while not _answers(port):
+            assert server.poll() is None, "the server ended"
+            assert time.monotonic() < deadline, "the server did not come up"
+            time.sleep(0.2)
+        yield port
+    finally:
+        server.terminate()
+        server.wait(30)
+
+
+def _answers(port: int) -> bool:
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/gradio_api/wan/status", timeout=5):
+            return True
+    except (urllib.error.URLError, ConnectionError):
+        return False
