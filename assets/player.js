@@ -122,6 +122,7 @@
       while (!this.closed) {
         const before = this.offset;
         this.request = new AbortController();
+        this.lastByte = performance.now();
         this.abort.signal.addEventListener("abort", () => this.request.abort(), { once: true });
         try {
           const answer = await fetch(wan.url(`jobs/${this.id}/stream?offset=${this.offset}`), {
@@ -187,8 +188,8 @@
       this.frameSeconds = 1 / state.fps;
       this.duration = state.num_frames / state.fps;
       // A connection that is open but dead: the server has more and nothing comes.
-      const silent = performance.now() - (this.lastByte || Infinity);
-      if (!this.complete && state.bytes > this.offset && silent > 3000 && this.request) this.request.abort();
+      const silent = this.request && performance.now() - this.lastByte > 3000;
+      if (!this.complete && state.bytes > this.offset && silent) this.request.abort();
       this.maybeSwap();
     }
 

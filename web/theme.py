@@ -54,6 +54,7 @@ def theme() -> gr.themes.Base:
         color_accent_soft_dark="#12332f",
         input_background_fill="#ffffff",
         input_background_fill_dark="#111315",
+        input_border_width="1px",
         input_border_color="#d3d3cc",
         input_border_color_dark="#383d44",
         input_border_color_focus="#0f766e",
