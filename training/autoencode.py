@@ -1,8 +1,8 @@
 """Whole clips through `AutoencoderKLWan` in two chunks, with gradients: the first frame, then all others at once.
 
-Owns the chunking and the normalisation of latents. Does not know losses or data. The class needs its feature caches also in
-training: without them the temporal convolutions of its resamplers are left out. Two chunks give the same numbers as
-streaming latent by latent.
+Owns the chunking and the normalisation of latents. Does not know losses or data. The class needs its feature caches in
+training too: without them the temporal convolutions of its resamplers are left out. Two chunks give the same numbers
+as streaming latent by latent.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def decode_frames(vae: AutoencoderKLWan, latents: Tensor) -> Tensor:
 
 
 def latent_statistics(vae: AutoencoderKLWan, like: Tensor) -> tuple[Tensor, Tensor]:
-    """The checkpoint's own mean and standard deviation of latents, each [1, C, 1, 1, 1] on the device and dtype of `like`."""
+    """The checkpoint's mean and standard deviation of latents, each [1, C, 1, 1, 1], device and dtype of `like`."""
     mean = torch.tensor(vae.config.latents_mean, device=like.device, dtype=like.dtype)
     std = torch.tensor(vae.config.latents_std, device=like.device, dtype=like.dtype)
     return mean.view(1, -1, 1, 1, 1), std.view(1, -1, 1, 1, 1)

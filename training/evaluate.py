@@ -1,15 +1,31 @@
 """A first measure of obedience: colour and direction of single subjects in a plain studio, read from pixels.
 
-Owns the prompts and the two readings. Does not know networks. The full judges are `bench.quality`'s.
+Owns the prompts and the two readings. The full judges are `bench.quality`'s. The ceiling is the world's own clips, read
+in the same way after a round trip through the autoencoder.
+
+    python -m training.evaluate --folder .train/run --networks flow --tokenizer .train/tokenizer
 """
 
 from __future__ import annotations
 
-
+import argparse
+import json
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
+from diffusers import AutoencoderKLWan
 from torch import Tensor
+from transformers import AutoTokenizer
+
+from training import config
+from training.autoencode import decode_frames, encode_moments
+from training.networks import load_networks
+from training.sampler import Sampling
+from training.samples import make_clips
+from training.scene import Scene
+from training.vae import load_vae
+from training.world import render
 
 HUES: dict[str, tuple[str, float, float]] = {  # Chinese name; hue in degrees, from and to
     "red": ("红色", -16, 14),
@@ -34,6 +50,7 @@ class SimplePrompt:
     """A prompt with what it must show."""
 
     text: str
+    subject: str
     colour: str
     direction: str
 
@@ -44,13 +61,13 @@ def simple_prompts() -> list[SimplePrompt]:
     for colour, (chinese, _, _) in HUES.items():
         for subject, words in SUBJECTS.items():
             for direction, (zh, en) in MOTIONS.items():
-                made.append(SimplePrompt(zh.format(words.format(chinese)), colour, direction))
-                made.append(SimplePrompt(en.format(f"{colour} {subject}"), colour, direction))
+                made.append(SimplePrompt(zh.format(words.format(chinese)), subject, colour, direction))
+                made.append(SimplePrompt(en.format(f"{colour} {subject}"), subject, colour, direction))
     return made
 
 
 def read_colour(clip: Tensor) -> str:
-    """The name of the hue that most saturated pixels of the middle frame have, or "none"; clip is [3, F, H, W] in [-1, 1]."""
+    """The hue that most saturated pixels of the middle frame have, or "none"; clip is [3, F, H, W] in [-1, 1]."""
     hue, saturated = _hue(clip[:, clip.shape[1] // 2])
     counts = {name: int((_within(hue, low, high) & saturated).sum()) for name, (_, low, high) in HUES.items()}
     best = max(counts, key=counts.__getitem__)
@@ -78,7 +95,9 @@ def _hue(frame: Tensor) -> tuple[Tensor, Tensor]:
     top, bottom = frame.amax(0) / 2 + 0.5, frame.amin(0) / 2 + 0.5
     spread = (top - bottom).clamp(min=1e-6)
     sector = torch.where(
-        top == red, (green - blue) / spread, torch.where(top == green, 2 + (blue - red) / spread, 4 + (red - green) / spread)
+        top == red,
+        (green - blue) / spread,
+        torch.where(top == green, 2 + (blue - red) / spread, 4 + (red - green) / spread),
     )
     saturated = (spread / top.clamp(min=1e-6) > MIN_SATURATION) & (top > 0.2)
     return sector * 60, saturated
@@ -88,3 +107,53 @@ def _within(hue: Tensor, low: float, high: float) -> Tensor:
     return (hue - low) % 360 < high - low
 
 
+def score(clips: Tensor, prompts: list[SimplePrompt]) -> dict[str, float]:
+    """Shares of clips [B, 3, F, H, W] that show the prompt's colour, its direction, and both."""
+    colours = [read_colour(clip) == prompt.colour for clip, prompt in zip(clips, prompts, strict=True)]
+    ways = [read_direction(c, p.colour) == p.direction for c, p in zip(clips, prompts, strict=True)]
+    both = [a and b for a, b in zip(colours, ways, strict=True)]
+    return {name: sum(v) / len(v) for name, v in (("colour", colours), ("direction", ways), ("both", both))}
+
+
+def main() -> None:
+    """Generate, read, print one JSON object."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--folder", type=Path, required=True)
+    parser.add_argument("--networks", default="flow")
+    parser.add_argument("--tokenizer", type=Path, required=True)
+    parser.add_argument("--size", default="768x448")
+    parser.add_argument("--latents", type=int, default=13)
+    parser.add_argument("--steps", type=int, default=4)
+    parser.add_argument("--shift", type=float, default=3.0)
+    parser.add_argument("--guidance", type=float, default=1.0)
+    parser.add_argument("--strength", type=float, default=0.75)
+    parser.add_argument("--every", type=int, default=1, help="take one prompt of so many")
+    parser.add_argument("--batch", type=int, default=8)
+    parser.add_argument("--seed", type=int, default=0)
+    args = parser.parse_args()
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    networks = load_networks(args.folder / args.networks, device).requires_grad_(False)
+    vae, tokenizer = load_vae(args.folder, device), AutoTokenizer.from_pretrained(args.tokenizer)
+    size, prompts = config.Size.parse(args.size), simple_prompts()[:: args.every]
+    sampling = Sampling(args.steps, args.shift, args.guidance, args.strength)
+    made: list[Tensor] = []
+    for start in range(0, len(prompts), args.batch):
+        texts = [prompt.text for prompt in prompts[start : start + args.batch]]
+        made.append(make_clips(networks, vae, tokenizer, texts, size, args.latents, sampling, args.seed + start).half())
+    scenes = [
+        Scene(p.subject, p.colour, motion=p.direction, x=-0.4 if p.direction == "right" else 0.4) for p in prompts
+    ]
+    true = [_round_trip(vae, scene, size, args.latents, device) for scene in scenes]
+    found = {"prompts": len(prompts), "value": score(torch.cat(made).float(), prompts)}
+    print(json.dumps(found | {"ceiling": score(torch.cat(true), prompts)}))
+
+
+@torch.no_grad()
+def _round_trip(vae: AutoencoderKLWan, scene: Scene, size: config.Size, latents: int, device: torch.device) -> Tensor:
+    times = torch.arange(1 + config.FRAMES_PER_LATENT * (latents - 1), device=device)[None] / config.FPS
+    frames = render([scene], times, height=size.height, width=size.width, device=device).float()
+    return decode_frames(vae, encode_moments(vae, frames)[0]).clamp(-1, 1).cpu()
+
+
+if __name__ == "__main__":
+    main()

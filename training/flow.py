@@ -15,7 +15,7 @@ from training.networks import Networks, embed_prompts
 
 SHIFT = 3.0
 CONTEXT_NOISE = 0.15
-"""Largest noise level put on the clean context in training, so that a model's own, inexact context does not derail it."""
+"""Largest noise level put on the clean context in training: a model's own context is never exact."""
 
 
 def shift(u: Tensor, by: float = SHIFT) -> Tensor:
@@ -59,7 +59,11 @@ def causal_loss(networks: Networks, batch: Batch, pieces: Pieces | None = None) 
     blocks = 1 + (clean.shape[2] - 1) // BLOCK_LATENTS
     sigmas = spread(random_sigmas((len(clean), blocks), clean.device))
     noise = torch.randn_like(clean)
-    level = CONTEXT_NOISE * torch.rand(len(clean), device=clean.device) * (torch.rand(len(clean), device=clean.device) < 0.5)
+    level = (
+        CONTEXT_NOISE
+        * torch.rand(len(clean), device=clean.device)
+        * (torch.rand(len(clean), device=clean.device) < 0.5)
+    )
     context = noised(clean, torch.randn_like(clean), level[:, None].expand_as(sigmas))
     embeds = embed_prompts(networks.text_encoder, batch.token_ids)
     velocity = teacher_forced_forward(
@@ -77,7 +81,10 @@ def causal_loss(networks: Networks, batch: Batch, pieces: Pieces | None = None) 
 
 
 def whole_clip_loss(networks: Networks, batch: Batch, pieces: Pieces | None = None) -> Tensor:
-    """All latents at one noise level, each sees all: what diffusers' pipeline does, and the teacher of stage 3."""
+    """All latents at one noise level, each sees all: what diffusers' pipeline does, and the teacher of stage 3.
+
+    For images this is the first block's own loss.
+    """
     clean = batch.latents
     sigmas = random_sigmas((len(clean), 1), clean.device).expand(-1, clean.shape[2])
     noise = torch.randn_like(clean)

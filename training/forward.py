@@ -1,13 +1,13 @@
 """Two forward passes over a `WanTransformer3DModel`'s own weights: with cached context, and teacher-forced by blocks.
 
-Owns the attention pattern of block-causal training and the per-latent modulation. Does not know noise schedules or losses.
+Owns the attention pattern of block-causal training and the per-latent modulation. Does not know noise schedules.
 
-A clip is latent 0 (the sink), then blocks of three latents. A block attends to itself in both directions, to the sink and
-to the block before it. The context is clean, at timestep 0, and its keys and values come from the same pattern. Every block
-behind the first two has the same shape (3 latents that look at 7), so a batch of dense attentions replaces a mask.
+A clip is latent 0 (the sink), then blocks of three latents. A block attends to itself in both directions, to the sink
+and to the block before it. The context is clean, at timestep 0, and its keys and values come from the same pattern.
+Every block behind the first two has the same shape (3 latents that look at 7): a batch of dense attentions, no mask.
 
-Unlike the class's own forward pass, modulation is computed once a latent, not once a token, and positions are given.
-A layer is three pieces with an attention between each two, so that the pieces can be compiled and the attentions left alone.
+Unlike the class's own forward pass, modulation is computed once a latent, not once a token, and positions are given. A
+layer is three pieces with an attention between each two: the pieces can be compiled, the attentions are left alone.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """Latents of the world on the GPU: drawn, encoded, kept in a ring, handed out in batches.
 
-Owns which part of a clip is shown and with what words. Does not know losses. A sample is latent 0 and nine later ones:
-those that follow it (a clip from its start), or three blocks from anywhere in the clip (a far one), of which the first is
-context only. Far blocks are encoded with some frames before them, so that the causal encoder sees a clip that goes on.
+Owns which part of a clip is shown and with what words. Does not know losses. A sample is latent 0 alone (an image), or
+latent 0 and nine later ones: those that follow it (a clip from its start), or three blocks from anywhere in the clip (a
+far one), of which the first is context only. Far blocks are encoded with some frames before them, so that the causal
+encoder sees a clip that goes on.
 """
 
 from __future__ import annotations
@@ -35,9 +36,9 @@ END_TOKEN = 1
 class Batch:
     """Samples of one size."""
 
-    latents: Tensor  # [B, C, 10, h, w] fp32, normalised
+    latents: Tensor  # [B, C, 1 or 10, h, w] fp32, normalised
     token_ids: Tensor  # [B, T] int64
-    positions: Tensor  # [B, 10] int64
+    positions: Tensor  # [B, 1 or 10] int64
     is_far: Tensor  # [B] bool
 
 
@@ -47,13 +48,15 @@ class Drawing:
 
     scenes: list[Scene]
     token_ids: Tensor  # [N, captions, T] int16
-    start: int  # latent index, 1 + 3k
+    start: int  # latent index, 1 + 3k; 0 for images
 
 
 class Drawings(IterableDataset[Drawing]):
-    """Endless random scenes and captions, made by worker processes."""
+    """Endless random scenes and captions, made by worker processes; of images where `far` is None."""
 
-    def __init__(self, tokenizer: PreTrainedTokenizerBase, *, seed: int, clips: int, captions: int, far: float) -> None:
+    def __init__(
+        self, tokenizer: PreTrainedTokenizerBase, *, seed: int, clips: int, captions: int, far: float | None
+    ) -> None:
         self._tokenizer, self._seed = tokenizer, seed
         self._clips, self._captions, self._far = clips, captions, far
 
@@ -65,6 +68,9 @@ class Drawings(IterableDataset[Drawing]):
             scenes = [sample_scene(rng, held_out=False) for _ in range(self._clips)]
             texts = [caption(scene, rng) for scene in scenes for _ in range(self._captions)]
             ids = tokenize(self._tokenizer, texts).view(self._clips, self._captions, -1).to(torch.int16)
+            if self._far is None:
+                yield Drawing(scenes, ids, 0)
+                continue
             blocks = rng.randint(1, last) if rng.random() < self._far else 0
             yield Drawing(scenes, ids, 1 + config.BLOCK_LATENTS * blocks)
 
@@ -82,7 +88,9 @@ def loader(drawings: Drawings, workers: int) -> Iterator[Drawing]:
 
 @torch.no_grad()
 def encode_drawing(vae: AutoencoderKLWan, drawing: Drawing, size: config.Size, device: torch.device) -> Tensor:
-    """Render and encode one drawing: normalised latents [N, C, 10, h, w]."""
+    """Render and encode one drawing: normalised latents [N, C, 1 or 10, h, w]."""
+    if drawing.start == 0:
+        return _encode(vae, drawing.scenes, range(1), size, device)
     later = config.FRAMES_PER_LATENT * (SAMPLE_LATENTS - 1)
     if drawing.start == 1:
         return _encode(vae, drawing.scenes, range(1 + later), size, device)
@@ -103,10 +111,10 @@ def _encode(
 
 
 class LatentRing:
-    """The newest samples of one size, in bf16."""
+    """The newest samples of one size, in bf16: clips, or images."""
 
-    def __init__(self, size: config.Size, capacity: int, device: torch.device) -> None:
-        self.size, self.device = size, device
+    def __init__(self, size: config.Size, capacity: int, device: torch.device, *, images: bool = False) -> None:
+        self.size, self.device, self.images = size, device, images
         self.held = self.drawn = 0
         self._cursor, self._capacity = 0, capacity
         self._tensors: list[Tensor] = []
@@ -114,7 +122,7 @@ class LatentRing:
     def add(self, vae: AutoencoderKLWan, drawing: Drawing) -> None:
         """Render, encode and keep one drawing in place of the oldest."""
         latents = encode_drawing(vae, drawing, self.size, self.device)
-        later = torch.arange(drawing.start, drawing.start + SAMPLE_LATENTS - 1)
+        later = torch.arange(drawing.start, drawing.start + latents.shape[2] - 1)
         positions = torch.cat([torch.zeros(1, dtype=torch.long), later]).expand(len(latents), -1)
         rows = [latents.to(torch.bfloat16), drawing.token_ids.to(self.device), positions.to(self.device)]
         if not self._tensors:
@@ -138,4 +146,12 @@ class LatentRing:
         empty[0] = END_TOKEN
         ids = torch.where((torch.rand(count, 1, device=self.device) < drop_captions), empty, ids)
         chosen = positions[rows]
-        return Batch(latents[rows].float(), ids, chosen, chosen[:, 1] > 1)
+        return Batch(latents[rows].float(), ids, chosen, chosen[:, -1] >= SAMPLE_LATENTS)
+
+    def random_batch(self, count: int, channels: int) -> Batch:
+        """Numbers of a batch's shapes and nothing else, for compiling."""
+        length = 1 if self.images else SAMPLE_LATENTS
+        latents = torch.randn(count, channels, length, *self.size.latent, device=self.device)
+        token_ids = torch.full((count, config.TEXT_TOKENS), END_TOKEN, device=self.device)
+        positions = torch.arange(length, device=self.device).expand(count, -1)
+        return Batch(latents, token_ids, positions, torch.zeros(count, dtype=torch.bool, device=self.device))

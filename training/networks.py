@@ -68,7 +68,7 @@ def load_networks(folder: Path, device: torch.device | str) -> Networks:
 
 
 def embed_prompts(text_encoder: UMT5EncoderModel, token_ids: Tensor) -> Tensor:
-    """Token ids [B, T], padded with 0, to prompt_embeds [B, T, text_dim], zero behind the last token, as WAN's pipeline does."""
+    """Token ids [B, T], padded with 0, to prompt_embeds [B, T, text_dim], zero behind the last token as WAN has it."""
     mask = (token_ids != 0).long()
     embeds = text_encoder(token_ids, mask).last_hidden_state
     return embeds * mask[..., None].to(embeds.dtype)

@@ -1,7 +1,7 @@
 """The optimiser: Muon for hidden matrices, AdamW for all else.
 
-Owns the update rules and which parameter gets which. Does not know schedules: `set_learning_rate` is called every step.
-`torch.optim.Muon` orthogonalises one matrix after another; the matrices here are small and many, so equal shapes go together.
+Owns the update rules and which parameter gets which. Does not know schedules: a factor is given at every step.
+`torch.optim.Muon` orthogonalises one matrix after another; here they are small and many, so equal shapes go together.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class Muon(torch.optim.Optimizer):
         super().__init__(params, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
 
     @torch.no_grad()
-    def step(self, closure: None = None) -> None:
+    def step(self, closure: None = None) -> None:  # noqa: ARG002 - the base class's signature
         """Update all matrices from their gradients."""
         for group in self.param_groups:
             shapes: dict[torch.Size, list[nn.Parameter]] = defaultdict(list)

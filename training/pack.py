@@ -79,7 +79,7 @@ def pack(folder: Path, networks: str, tokenizer: Path, out: Path, streaming: Str
 
 
 def _load_in_fp32(path: Path) -> None:
-    """Storage is half precision, arithmetic is not: transformers would take the dtype of storage for that of the model."""
+    """Storage is half precision, arithmetic is not: transformers would take the one dtype for the other."""
     fields = json.loads(path.read_text())
     fields["dtype"] = str(torch.float32).removeprefix("torch.")
     path.write_text(json.dumps(fields, indent=2) + "\n")

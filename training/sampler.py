@@ -6,6 +6,7 @@ faster walk; both must give the same numbers.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from torch import Tensor
 
 from training.config import BLOCK_LATENTS
 from training.flow import shift, timesteps
-from training.forward import KeysValues, cached_forward
+from training.forward import KeysValues, Pieces, cached_forward
 from training.networks import Networks
 
 
@@ -43,6 +44,65 @@ def schedule(steps: int, flow_shift: float, strength: float = 1.0) -> list[float
     return shift(u, flow_shift).tolist()
 
 
+def denoise(
+    networks: Networks,
+    x: Tensor,
+    sigmas: list[float],
+    embeds: Tensor,
+    positions: Tensor,
+    context: list[KeysValues] | None,
+    *,
+    guidance_scale: float = 1.0,
+    learn_at: int | None = None,
+    pieces: Pieces | None = None,
+) -> Tensor:
+    """Euler steps of one block.
+
+    Args:
+        x: [B, C, F, h, w] at the noise level `sigmas[0]`.
+        sigmas: falling noise levels, the last one 0.
+        embeds: [B, T, text_dim], or with guidance [2B, T, text_dim], the empty prompt's behind.
+        positions: [1 or B, F].
+        learn_at: this step alone has gradients, and its estimate of the clean latents is the result; None runs all.
+
+    Returns:
+        Clean latents [B, C, F, h, w].
+    """
+    guided = guidance_scale != 1.0
+    copies = 2 if guided else 1
+    for step, (now, then) in enumerate(itertools.pairwise(sigmas)):
+        times = timesteps(torch.full((copies * len(x), x.shape[2]), now, device=x.device, dtype=torch.float64))
+        inputs = x.repeat(copies, 1, 1, 1, 1), times, embeds, positions
+        with torch.set_grad_enabled(step == learn_at):
+            velocity, _ = cached_forward(networks.transformer, *inputs, context, pieces=pieces)
+        if guided:
+            wanted, empty = velocity.chunk(2)
+            velocity = empty + guidance_scale * (wanted - empty)
+        if step == learn_at:
+            return x - now * velocity
+        x = x + (then - now) * velocity
+    return x
+
+
+def start(noise: Tensor, last: Tensor | None, sigma: float) -> Tensor:
+    """Where a block starts: noise, or at a strength below one the last context latent carried forward and noised."""
+    return noise if last is None or sigma >= 1 else (1 - sigma) * last.expand_as(noise) + sigma * noise
+
+
+@torch.no_grad()
+def context_of(
+    networks: Networks,
+    clean: Tensor,
+    embeds: Tensor,
+    positions: Tensor,
+    context: list[KeysValues] | None,
+    pieces: Pieces | None = None,
+) -> list[KeysValues]:
+    """Keys and values of clean latents, from one pass at timestep 0 over the context before them."""
+    times = torch.zeros(len(clean), clean.shape[2], device=clean.device, dtype=torch.long)
+    return cached_forward(networks.transformer, clean, times, embeds, positions, context, pieces=pieces)[1]
+
+
 @torch.no_grad()
 def generate(
     networks: Networks,
@@ -67,7 +127,6 @@ def generate(
     """
     guided = sampling.guidance_scale != 1.0
     embeds = torch.cat([prompt_embeds, empty_embeds]) if guided else prompt_embeds
-    copies = 2 if guided else 1
     device, channels = prompt_embeds.device, networks.transformer.config.in_channels
     sink: list[KeysValues] | None = None
     window: list[KeysValues] | None = None
@@ -75,28 +134,18 @@ def generate(
     for first in [0, *range(1, num_latents, BLOCK_LATENTS)]:
         length = 1 if first == 0 else BLOCK_LATENTS
         positions = torch.arange(first, first + length, device=device)[None]
-        context = _context(sink, window)
-        strength = 1.0 if last is None else sampling.denoise_strength
-        sigmas = schedule(sampling.steps, sampling.flow_shift, strength)
-        x = noise((len(prompt_embeds), channels, length, *latent_size))
-        if last is not None and sigmas[0] < 1:
-            x = (1 - sigmas[0]) * last.expand_as(x) + sigmas[0] * x
-        for now, then in zip(sigmas[:-1], sigmas[1:], strict=True):
-            times = timesteps(torch.full((copies * len(x), length), now, device=device, dtype=torch.float64))
-            inputs = x.repeat(copies, 1, 1, 1, 1), times, embeds, positions
-            velocity, _ = cached_forward(networks.transformer, *inputs, context)
-            if guided:
-                wanted, empty = velocity.chunk(2)
-                velocity = empty + sampling.guidance_scale * (wanted - empty)
-            x = x + (then - now) * velocity
-        clean = x.repeat(copies, 1, 1, 1, 1), torch.zeros_like(times), embeds, positions
-        _, own = cached_forward(networks.transformer, *clean, context)
+        context = joined(sink, window)
+        sigmas = schedule(sampling.steps, sampling.flow_shift, 1.0 if last is None else sampling.denoise_strength)
+        x = start(noise((len(prompt_embeds), channels, length, *latent_size)), last, sigmas[0])
+        x = denoise(networks, x, sigmas, embeds, positions, context, guidance_scale=sampling.guidance_scale)
+        own = context_of(networks, x.repeat(2 if guided else 1, 1, 1, 1, 1), embeds, positions, context)
         sink, window = (own, None) if sink is None else (sink, own)
         last = x[:, :, -1:]
         yield x
 
 
-def _context(sink: list[KeysValues] | None, window: list[KeysValues] | None) -> list[KeysValues] | None:
+def joined(sink: list[KeysValues] | None, window: list[KeysValues] | None) -> list[KeysValues] | None:
+    """What a block looks at besides itself."""
     if sink is None or window is None:
         return sink
     return [(torch.cat([s[0], w[0]], 1), torch.cat([s[1], w[1]], 1)) for s, w in zip(sink, window, strict=True)]

@@ -86,7 +86,10 @@ def sheet(clips: Tensor, labels: list[str], columns: int = 6, width: int = 256) 
 
 def _font() -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
     """A font with Chinese glyphs where the machine has one."""
-    for path in ("/usr/share/fonts/opentype/noto/NotoSansCJK-Regular.ttc", "/usr/share/fonts/truetype/wqy/wqy-zenhei.ttc"):
+    for path in (
+        "/usr/share/fonts/opentype/noto/NotoSansCJK-Regular.ttc",
+        "/usr/share/fonts/truetype/wqy/wqy-zenhei.ttc",
+    ):
         if Path(path).exists():
             return ImageFont.truetype(path, 12)
     return ImageFont.load_default()

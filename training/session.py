@@ -1,7 +1,7 @@
 """What every training stage shares: processes, the wall clock, averaged weights, checkpoints.
 
 Owns how a stage is spread over GPUs (or runs on one, or on a CPU), when it must end, and how it resumes. Does not know
-networks or losses. A stage is started alone or by `torchrun --nproc-per-node N -m training.<stage>`.
+networks or losses. A stage is started alone or by `training/launch.sh`.
 """
 
 from __future__ import annotations
@@ -39,6 +39,7 @@ class Session:
             torch.cuda.set_device(device)
             torch.backends.cuda.matmul.allow_tf32 = True
             torch.backends.cudnn.allow_tf32 = True
+            torch.backends.cudnn.benchmark = True
             torch._dynamo.config.recompile_limit = 64  # a kernel for each size and kind of loss
         if world > 1:
             dist.init_process_group("nccl" if cuda else "gloo")
@@ -110,6 +111,12 @@ class Clock:
     def fraction(self) -> float:
         """Part of the budget that is used, 0 to 1."""
         return min(1.0, self.seconds / self._limit_s)
+
+
+def synchronise(session: Session) -> None:
+    """Wait for the GPU, so that the clock tells the truth."""
+    if session.device.type == "cuda":
+        torch.cuda.synchronize()
 
 
 def learning_rate_factor(fraction: float, *, warmup: float = 0.02, floor: float = 0.0) -> float:

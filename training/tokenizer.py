@@ -1,8 +1,8 @@
 """The tokenizer of the embedded model: a SentencePiece unigram vocabulary, packed as a transformers tokenizer.
 
 Owns how captions become pieces. Does not know the model that reads them. The packed form is the `tokenizers` JSON under
-`PreTrainedTokenizerFast`, because transformers 5 builds its `T5Tokenizer` anew: from a SentencePiece file alone with only
-the special tokens in it, from `tokenizer.json` without its normaliser, and says nothing in either case.
+`PreTrainedTokenizerFast`, because transformers 5 builds its `T5Tokenizer` anew: from a SentencePiece file with only the
+special tokens in it, from `tokenizer.json` without its normaliser, and says nothing in either case.
 
     python -m training.tokenizer --out .train/tokenizer
 """
@@ -79,7 +79,9 @@ def pack(sentencepiece_model: bytes, out: Path) -> PreTrainedTokenizerBase:
     tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(replacement="▁", prepend_scheme="always")
     tokenizer.decoder = decoders.Metaspace(replacement="▁", prepend_scheme="always")
     end = (EOS, proto.trainer_spec.eos_id)
-    tokenizer.post_processor = processors.TemplateProcessing(single=f"$A {EOS}", pair=f"$A {EOS} $B {EOS}", special_tokens=[end])
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single=f"$A {EOS}", pair=f"$A {EOS} $B {EOS}", special_tokens=[end]
+    )
     fast = PreTrainedTokenizerFast(
         tokenizer_object=tokenizer, pad_token=PAD, eos_token=EOS, unk_token=UNK, model_max_length=TEXT_TOKENS
     )

@@ -3,7 +3,7 @@
 Owns its losses and its data. Does not know the transformer. The latents get noise before they are decoded: what the
 transformer makes later is never exact, and a decoder that was trained on exact latents shows every error.
 
-    torchrun --nproc-per-node 4 -m training.vae --minutes 6.5 --folder .train/run
+    training/launch.sh training.vae --minutes 6.5 --folder .train/run
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def draw_clips(rng: random.Random, count: int, frames: int, size: config.Size, d
 
 
 def losses(vae: AutoencoderKLWan, frames: Tensor, noise: float) -> dict[str, Tensor]:
-    """Reconstruction (L1, of values, of differences in space and time, at a quarter of the size) and the latents' priors."""
+    """Parts of the loss: errors of values, of differences in space and time, at a quarter of the size; the KL term."""
     mean, log_variance = encode_moments(vae, frames)
     mean, log_variance = mean.float(), log_variance.float()
     unit = mean.detach().std((0, 2, 3, 4), keepdim=True)

@@ -1,0 +1,77 @@
+"""All stages one after another on tiny networks: what they write is read by the next one and by diffusers' pipeline."""
+
+from __future__ import annotations
+
+import json
+import random
+import sys
+from itertools import islice
+from pathlib import Path
+
+import pytest
+import torch
+from diffusers import UniPCMultistepScheduler, WanPipeline
+
+from training import config, distill, pack, samples, tokenizer, transformer, vae
+from training.captions import corpus
+from training.flow import timesteps
+from training.sampler import schedule
+
+
+@pytest.fixture
+def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
+    attention = {"num_attention_heads": 2, "attention_head_dim": 16}
+    monkeypatch.setattr(config, "VAE", config.VAE | {"base_dim": 8, "decoder_base_dim": 8})
+    monkeypatch.setattr(
+        config, "TRANSFORMER", config.TRANSFORMER | attention | {"ffn_dim": 32, "num_layers": 2, "text_dim": 16}
+    )
+    sizes = {"d_model": 16, "d_kv": 8, "d_ff": 16, "num_layers": 1, "num_heads": 2}
+    monkeypatch.setattr(config, "TEXT_ENCODER", config.TEXT_ENCODER | sizes)
+    monkeypatch.setattr(transformer, "PERIOD", 4)
+
+
+def _run(monkeypatch: pytest.MonkeyPatch, stage: object, *arguments: object) -> None:
+    monkeypatch.setattr(sys, "argv", ["stage", *map(str, arguments)])
+    stage.main()  # type: ignore[attr-defined]
+
+
+@pytest.mark.usefixtures("tiny")
+@pytest.mark.filterwarnings("default")
+def test_from_nothing_to_a_pipeline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    words = tmp_path / "tokenizer"
+    tokenizer.pack(tokenizer.train(islice(corpus(random.Random(0), 300), 2000), vocab_pieces=600), words)
+    run = ("--folder", tmp_path, "--minutes", 5)
+    _run(monkeypatch, vae, *run, "--max-steps", 1, "--sizes", "64x64", "--crop", 64, "--clips", 1, "--frames", 5)
+    drawn = ("--tokenizer", words, "--sizes", "64x64", "64x96", "--clips", 1, "--captions", 2, "--workers", 0)
+    drawn = (*drawn, "--images", 2, "--tokens", 40, "--capacity", 8, "--first-seconds", 0)
+    _run(monkeypatch, transformer, *run, *drawn, "--max-steps", 8, "--small-until", 0, "--images-until", 0)
+    few = ("--tokenizer", words, "--sizes", "64x64", "--batch", 1, "--clips", 1, "--drawings", 1, "--workers", 0)
+    _run(monkeypatch, distill, *run, *few, "--max-steps", 2, "--critic-first", -1, "--steps", 2)
+    packed = tmp_path / "packed"
+    _run(monkeypatch, pack, "--folder", tmp_path, "--networks", "few", "--tokenizer", words, "--out", packed)
+
+    pipeline = WanPipeline.from_pretrained(packed)
+    assert {pipeline.vae.dtype, pipeline.transformer.dtype, pipeline.text_encoder.dtype} == {torch.float32}
+    assert json.loads((packed / "streaming.json").read_text())["block_latents"] == config.BLOCK_LATENTS
+    shown = pipeline("一只红色的球", height=64, width=64, num_frames=5, num_inference_steps=2, output_type="pt")
+    assert shown.frames.shape == (1, 5, 3, 64, 64)
+    arguments = ("--folder", tmp_path, "--networks", "few", "--tokenizer", words, "--prompts", 1)
+    _run(monkeypatch, samples, *arguments, "--size", "64x64", "--latents", 4, "--out", tmp_path / "sheet.png")
+    assert (tmp_path / "sheet.png").stat().st_size > 0
+
+
+def test_the_packed_scheduler_is_the_euler_schedule_of_training() -> None:
+    made: UniPCMultistepScheduler = pack.scheduler(3.0)
+    made.set_timesteps(4)
+    expected = schedule(4, 3.0)
+    torch.testing.assert_close(made.sigmas.double(), torch.tensor(expected, dtype=torch.float64), atol=2e-3, rtol=0)
+    assert made.timesteps.tolist() == timesteps(made.sigmas[:-1].double()).tolist()
+    x, velocity = torch.randn(1, 4), torch.randn(1, 4)
+    stepped = made.step(velocity, made.timesteps[0], x).prev_sample
+    torch.testing.assert_close(stepped, x + (made.sigmas[1] - made.sigmas[0]) * velocity, atol=1e-5, rtol=1e-5)
+
+
+def test_a_strength_below_one_cuts_the_schedule_from_its_front() -> None:
+    assert schedule(4, 3.0, 0.75) == schedule(4, 3.0)[1:]
+    assert schedule(4, 3.0, 0.6) == schedule(4, 3.0)[1:]
+    assert schedule(4, 3.0, 0.1) == schedule(4, 3.0)[3:]
