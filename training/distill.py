@@ -2,8 +2,9 @@
 
 Owns the roll-out, the three networks and their updates. Does not know how stage 2 was trained. The *student* makes
 clips block by block from its own blocks, with the shipped steps and no guidance; at one random step a block it gets
-gradients. The *teacher* is stage 2 on whole clips with guidance; the *critic* learns, as stage 2 did, what the student's
-clips look like. The student moves from where the critic would move a noised clip of its own to where the teacher would.
+gradients. The *teacher* is stage 2 on whole clips with guidance; the *critic* learns, as stage 2 did, what the clips of
+the student look like. The student moves from where the critic would move a noised clip of its own to where the teacher
+would.
 
     training/launch.sh training.distill --minutes 6 --folder .train/run --tokenizer .train/tokenizer
 """
