@@ -125,7 +125,7 @@
     wan.keep("sessionStorage", "wan-job", { id: job.id, streaming: job.streaming, position });
   }
   addEventListener("pagehide", () => {
-    if (job.session) remember(job.session.position || job.session.video.currentTime);
+    if (job.session) remember(job.session.video.currentTime);
   });
   wan.restore = () => {
     const id = (location.hash.match(/job=([0-9a-f]{32}(?:-\d)?)/) || [])[1];

@@ -58,7 +58,7 @@
     /* Put this session's picture on the screen, in place of whatever was there. */
     present() {
       this.screen.replaceChildren(this.video, this.poster);
-      if (this.position === 0 && this.video.readyState < 2) this.poster.hidden = !this.poster.src;
+      this.poster.hidden = !this.poster.src || this.position > 0 || this.marks.painted !== undefined;
     }
 
     /* Open MediaSource and the stream, now: called in the tick of the click. `accepted` settles when the job exists. */
@@ -74,6 +74,7 @@
         this.video.src = this.objectUrl;
       }
       this.source.addEventListener("sourceopen", () => this.feed(), { once: true });
+      if (this.position > 0) this.video.currentTime = this.position; // before any data, so that no earlier frame is shown
       this.watchVideo();
       this.pacer = setInterval(() => this.keepPace(), 100);
       this.pump(accepted);
@@ -237,10 +238,6 @@
       if (this.duration && this.source.readyState === "open" && !(this.source.duration >= this.duration) && !this.complete) {
         this.source.duration = this.duration; // the scrubber shows the whole clip from the start
       }
-      if (this.position > 0 && this.bufferedEnd() >= this.position) {
-        this.video.currentTime = this.position;
-        this.position = 0;
-      }
       if (this.complete && this.source.readyState === "open") this.source.endOfStream();
       this.keepPace();
     }
@@ -256,7 +253,8 @@
       return buffered.length ? buffered.end(buffered.length - 1) : 0;
     }
 
-    /* Media seconds made per second, from arrivals; the longest silence between two of them; time since the last. */
+    /* Media seconds made per second; the longest silence between two arrivals; time since the last. After a reload much
+     * arrives at once, so the server's own figure bounds the speed. */
     arrivals() {
       const { times } = this;
       if (times.length < 2) return { speed: 0, gap: 0, since: 0 };
@@ -264,7 +262,9 @@
       let gap = 0;
       for (let i = Math.max(1, times.length - 40); i < times.length; i++) gap = Math.max(gap, times[i] - times[i - 1]);
       const made = (times.length - 1) * this.frameSeconds;
-      return { speed: (1000 * made) / Math.max(1, now - times[0]), gap: gap / 1000, since: (now - times.at(-1)) / 1000 };
+      const seen = (1000 * made) / Math.max(1, now - times[0]);
+      const told = this.state.generation_fps === null ? Infinity : this.state.generation_fps * this.frameSeconds;
+      return { speed: Math.min(seen, told), gap: gap / 1000, since: (now - times.at(-1)) / 1000 };
     }
 
     keepPace() {
