@@ -12,10 +12,11 @@ import pytest
 import torch
 from diffusers import UniPCMultistepScheduler, WanPipeline
 
-from training import config, distill, pack, samples, tokenizer, transformer, vae
+from training import config, distill, pack, samples, tokenizer, transformer, unpack, vae
 from training.captions import corpus
 from training.flow import timesteps
 from training.sampler import schedule
+from training.session import load
 
 
 @pytest.fixture
@@ -55,6 +56,13 @@ def test_from_nothing_to_a_pipeline(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert json.loads((packed / "streaming.json").read_text())["block_latents"] == config.BLOCK_LATENTS
     shown = pipeline("一只红色的球", height=64, width=64, num_frames=5, num_inference_steps=2, output_type="pt")
     assert shown.frames.shape == (1, 5, 3, 64, 64)
+    again = tmp_path / "again"
+    _run(monkeypatch, unpack, "--checkpoint", packed, "--folder", again, "--tokenizer", again / "tokenizer")
+    for name in ("vae.pt", "flow/transformer.pt", "flow/text_encoder.pt"):
+        old = load(tmp_path / name.replace("flow", "few"))["weights"]
+        new = load(again / name)["weights"]
+        assert old.keys() == new.keys()
+        assert all(torch.equal(old[key], new[key]) for key in old)
     arguments = ("--folder", tmp_path, "--networks", "few", "--tokenizer", words, "--prompts", 1)
     _run(monkeypatch, samples, *arguments, "--size", "64x64", "--latents", 4, "--out", tmp_path / "sheet.png")
     assert (tmp_path / "sheet.png").stat().st_size > 0

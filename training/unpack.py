@@ -1,0 +1,58 @@
+"""The way back: a shipped checkpoint as the start of a new run, so that training goes on on a fresh machine.
+
+Owns the mapping of files only. Does not know training.
+
+    python -m training.unpack --checkpoint assets/embedded --folder .train/run --tokenizer .train/tokenizer
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import torch
+from diffusers import AutoencoderKLWan, WanTransformer3DModel
+from transformers import AutoTokenizer, UMT5EncoderModel
+
+from training import config
+from training.networks import Networks, save_networks
+from training.session import save
+
+
+def unpack(checkpoint: Path, folder: Path, networks: str, tokenizer: Path) -> None:
+    """Write `vae.pt`, the networks and the tokenizer of a packed checkpoint.
+
+    Args:
+        checkpoint: what `training.pack` wrote.
+        folder: of the new run.
+        networks: name of the folder in it for the transformer and the text encoder, "flow" to train on.
+        tokenizer: folder for the tokenizer.
+    """
+    vae = AutoencoderKLWan.from_pretrained(checkpoint / "vae")
+    states = {
+        "weights": {name: tensor.half() for name, tensor in vae.state_dict().items()},
+        "mean": torch.tensor(vae.config.latents_mean),
+        "std": torch.tensor(vae.config.latents_std),
+        "config": {name: vae.config[name] for name in config.VAE},
+    }
+    save(folder / "vae.pt", states)
+    transformer = WanTransformer3DModel.from_pretrained(checkpoint / "transformer")
+    text_encoder = UMT5EncoderModel.from_pretrained(checkpoint / "text_encoder")
+    held = Networks(transformer, text_encoder)
+    save_networks(folder / networks, held, (transformer.state_dict(), text_encoder.state_dict()))
+    AutoTokenizer.from_pretrained(checkpoint / "tokenizer").save_pretrained(tokenizer)
+
+
+def main() -> None:
+    """Unpack one checkpoint."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--checkpoint", type=Path, required=True)
+    parser.add_argument("--folder", type=Path, required=True)
+    parser.add_argument("--networks", default="flow")
+    parser.add_argument("--tokenizer", type=Path, required=True)
+    args = parser.parse_args()
+    unpack(args.checkpoint, args.folder, args.networks, args.tokenizer)
+
+
+if __name__ == "__main__":
+    main()
