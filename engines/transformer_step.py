@@ -55,11 +55,12 @@ class TransformerStep(nn.Module):
 
     Args:
         transformer: the checkpoint's module; copied once, so that its q/k rows can be permuted.
+        owned: no copy: the module is the caller's to give away and of no other use afterwards. Large checkpoints.
     """
 
-    def __init__(self, transformer: WanTransformer3DModel) -> None:
+    def __init__(self, transformer: WanTransformer3DModel, *, owned: bool = False) -> None:
         super().__init__()
-        transformer = copy.deepcopy(transformer)
+        transformer = transformer if owned else copy.deepcopy(transformer)
         self.patch_size = tuple(transformer.config["patch_size"])
         self.patch_embedding = transformer.patch_embedding
         self.blocks = transformer.blocks
@@ -76,7 +77,8 @@ class TransformerStep(nn.Module):
 
         Args:
             latents: [1, C, F, h, w], normalised.
-            time: [F, 7, 1, D], one a latent, from `TimeEmbedding`.
+            time: [F, 7, 1, D], one a latent, from `TimeEmbedding`; modulation is computed in its dtype, which diffusers
+                keeps float32, everything else in the weights' dtype.
             text: [layers, 2, heads, S, head_dim], from `TextKeysValues`.
             cos, sin: [N, head_dim / 2] for the block's N = F * h/2 * w/2 tokens, from `rotary_tables`.
             cache: [layers, 2, heads, M, head_dim], keys (rotated) and values of earlier tokens; M may be 0.
@@ -94,15 +96,14 @@ class TransformerStep(nn.Module):
             block = cast(WanTransformerBlock, module)
             table = block.scale_shift_table.unsqueeze(2) + modulation
             shift, scale, gate, ff_shift, ff_scale, ff_gate = table.unbind(1)  # each [F, 1, D]
-            h = _norm(x) * (1 + scale) + shift
-            out, keys_values = self._self_attention(block.attn1, h, cos, sin, cache[i])
+            out, keys_values = self._self_attention(block.attn1, _modulate(x, scale, shift), cos, sin, cache[i])
             own.append(keys_values)
-            x = x + out * gate
+            x = (x + out * gate).to(x.dtype)
             x = x + self._cross_attention(block.attn2, block.norm2(x), text[i])
-            h = _norm(x) * (1 + ff_scale) + ff_shift
-            x = x + block.ffn(h) * ff_gate
+            out = block.ffn(_modulate(x, ff_scale, ff_shift))
+            x = (x + out * ff_gate).to(x.dtype)
         shift, scale = (self.scale_shift_table.unsqueeze(2) + temb).unbind(1)
-        x = self.proj_out(_norm(x) * (1 + scale) + shift)
+        x = self.proj_out(_modulate(x, scale, shift))
         return _unpatchify(x, grid, p_h, p_w), torch.stack(own)
 
     def _self_attention(
@@ -163,9 +164,9 @@ def _halve_rotary(attn: WanAttention) -> None:
 
 
 def _rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """x [1, heads, N, d] with cos, sin [N, d/2]."""
+    """x [1, heads, N, d] with cos, sin [N, d/2]; computed in the wider dtype of the two."""
     a, b = x.chunk(2, dim=-1)
-    return torch.cat([a * cos - b * sin, a * sin + b * cos], dim=-1)
+    return torch.cat([a * cos - b * sin, a * sin + b * cos], dim=-1).to(x.dtype)
 
 
 def _heads(x: Tensor, heads: int) -> Tensor:
@@ -176,8 +177,10 @@ def _merge(x: Tensor) -> Tensor:
     return x.transpose(1, 2).flatten(2)
 
 
-def _norm(x: Tensor) -> Tensor:
-    return F.layer_norm(x, x.shape[-1:], eps=1e-6)
+def _modulate(x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
+    """Layer norm without weights, then scale and shift in their dtype."""
+    normed = F.layer_norm(x.to(scale.dtype), x.shape[-1:], eps=1e-6)
+    return (normed * (1 + scale) + shift).to(x.dtype)
 
 
 def _patch_embed(conv: nn.Conv3d, latents: Tensor, p_h: int, p_w: int) -> Tensor:

@@ -74,22 +74,27 @@ class VaeStep(nn.Module):
 
 
 class FramesStep(nn.Module):
-    """A `VaeStep` whose frames come out as pixels: uint8 [T, H, W, 3]."""
+    """A `VaeStep` whose frames come out as pixels: uint8 [T, H, W, 3].
 
-    def __init__(self, step: VaeStep) -> None:
+    Args:
+        bytes_last: convert to bytes as the very last operation, for runtimes that have no other with bytes.
+    """
+
+    def __init__(self, step: VaeStep, *, bytes_last: bool = False) -> None:
         super().__init__()
-        self.step = step
+        self.step, self.bytes_last = step, bytes_last
 
     def forward(self, latents: Tensor, *caches: Tensor) -> tuple[Tensor, ...]:
         """Arguments as `VaeStep.forward`."""
         patches, *new_caches = self.step.patches(latents, *caches)
-        # Rounded to bytes first, so that the one transpose moves a quarter of the memory.
-        pixels = (patches[0].float() * 127.5 + 127.5).round().clamp(0.0, 255.0).to(torch.uint8)
+        pixels = (patches[0].float() * 127.5 + 127.5).round().clamp(0.0, 255.0)
+        if not self.bytes_last:  # so that the one transpose moves a quarter of the memory
+            pixels = pixels.to(torch.uint8)
         _, frames, height, width = pixels.shape
         p = self.step.patch_size
         pixels = pixels.view(3, p, p, frames, height, width)  # colour, column and row in the patch, as diffusers has it
         pixels = pixels.permute(3, 4, 2, 5, 1, 0).reshape(frames, height * p, width * p, 3)
-        return pixels, *new_caches
+        return pixels.to(torch.uint8), *new_caches
 
 
 def cache_shapes(vae: AutoencoderKLWan, height: int, width: int) -> list[tuple[int, int, int, int, int]]:
