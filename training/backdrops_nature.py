@@ -225,7 +225,8 @@ def _peaks(view: View, image: Tensor) -> Tensor:
             right = (u > at + 0.03 * torch.sin(30.0 * view.y)).float()
             flank = right if crest is None or flank is None else torch.where(h > crest, right, flank)
             crest = h if crest is None else torch.maximum(crest, h)
-        assert crest is not None and flank is not None
+        assert crest is not None
+        assert flank is not None
         jag = 0.012 * torch.sin(31.0 * u + view.seed) + 0.008 * torch.sin(67.0 * u)
         top = (base + crest) * view.height + jag
         body = coverage((view.y - top) * 0.7, view.px)

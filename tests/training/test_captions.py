@@ -36,7 +36,8 @@ def test_captions_are_short_and_not_empty() -> None:
     rng = random.Random(0)
     for _ in range(1500):
         text = caption(sample_scene(rng), rng)
-        assert text.strip() == text and text
+        assert text.strip() == text
+        assert text
         assert len(text) <= 330
 
 
@@ -55,7 +56,8 @@ def test_direction_is_true(motion: str, said: str, never: str) -> None:
     texts = captions(Scene("car", "red", motion=motion), 600)
     assert any(said in text for text in texts)
     for text in texts:
-        assert never not in text and f"to the {'right' if motion == 'left' else 'left'} side" not in text
+        assert never not in text
+        assert f"to the {'right' if motion == 'left' else 'left'} side" not in text
         if "从左" in text or "from left" in text:
             assert motion == "right"
 
@@ -100,7 +102,7 @@ def test_the_styles_of_the_world_are_the_shipped_ones() -> None:
 
 def test_the_corpus_holds_the_examples_and_the_style_words() -> None:
     texts = list(corpus(random.Random(0), 50))
-    assert set(text for text, _ in EXAMPLES) <= set(texts)
+    assert {text for text, _ in EXAMPLES} <= set(texts)
     assert any("masterpiece" in text for text in texts)
     assert any("宣纸纹理" in text for text in texts)
 

@@ -54,7 +54,8 @@ def test_shape_range_and_no_gaps() -> None:
     assert clips.shape == (len(scenes), 3, 2, HEIGHT, WIDTH)
     assert clips.dtype == torch.float16
     assert torch.isfinite(clips).all()
-    assert clips.min() >= -1.0 and clips.max() <= 1.0
+    assert clips.min() >= -1.0
+    assert clips.max() <= 1.0
     assert (clips.float().flatten(1).std(1) > 0.02).all()
 
 
@@ -95,7 +96,8 @@ def test_still_subjects_stay() -> None:
 def test_a_moving_subject_comes_back() -> None:
     path = centroid(draw(Scene("ball", "blue", motion="right", pace=2.0), *[0.5 * i for i in range(18)]), "blue")
     steps = path[1:, 0] - path[:-1, 0]
-    assert (steps > 0).float().mean() > 0.7 and steps.min() < -0.3
+    assert (steps > 0).float().mean() > 0.7
+    assert steps.min() < -0.3
 
 
 @pytest.mark.parametrize("colour", COLOURS)
