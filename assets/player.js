@@ -74,7 +74,6 @@
         this.video.src = this.objectUrl;
       }
       this.source.addEventListener("sourceopen", () => this.feed(), { once: true });
-      if (this.position > 0) this.video.currentTime = this.position; // before any data, so that no earlier frame is shown
       this.watchVideo();
       this.pacer = setInterval(() => this.keepPace(), 100);
       this.pump(accepted);
@@ -221,8 +220,9 @@
           return;
         }
         this.buffer.addEventListener("updateend", () => this.feed());
+        if (this.position > 0) return this.seekFirst();
       }
-      if (this.buffer.updating) return;
+      if (this.buffer.updating || this.held) return;
       if (this.queue.length) {
         const size = this.queue.reduce((sum, bytes) => sum + bytes.length, 0);
         const joined = new Uint8Array(size);
@@ -240,6 +240,23 @@
       }
       if (this.complete && this.source.readyState === "open") this.source.endOfStream();
       this.keepPace();
+    }
+
+    /* Give the init segment alone and seek before there is any frame, so that none from before the position is shown.
+     * The duration comes first: a seek does not go beyond it. */
+    seekFirst() {
+      this.held = true;
+      const seek = () => {
+        if (!this.held || this.closed || this.video.readyState < 1 || this.buffer.updating) return;
+        this.held = false;
+        this.source.duration = this.duration;
+        this.video.currentTime = this.position;
+        this.position = 0;
+        this.feed();
+      };
+      this.video.addEventListener("loadedmetadata", seek, { once: true });
+      this.buffer.addEventListener("updateend", seek, { once: true });
+      this.buffer.appendBuffer(this.queue.shift());
     }
 
     finish() {

@@ -59,7 +59,7 @@ def assert_whole(read: dict[str, Any]) -> None:
 
 
 def assert_in_order(shown: list[float], first: int = 0) -> None:
-    """Frames only ever go forward, and at least half of them reached the compositor, which leaves some out when busy."""
+    """Frames only go forward, and at least half of them reached the compositor, which leaves some out when busy."""
     order = numbers(shown)
     assert order == sorted(order)
     assert first <= order[0] <= first + 3
