@@ -2,7 +2,8 @@
 
 Every tensor that an engine returns belongs to the caller and is never written to again. All engines of one `Engines`
 live on one device; tensors given to them must be there. Latents are normalised; floats are float32 at this boundary,
-whatever the precision inside.
+whatever the precision inside. Only text keys and values and caches are in whatever floating type the engine makes
+them in: a caller cuts and joins them along M and gives them back.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ class TextEncoder(Protocol):
 class Transformer(Protocol):
     """Latents of one block to velocity, against cached keys and values of earlier latents.
 
-    A *cache* is float32 [layers, 2, heads, M, head_dim]: rotated keys, then values, of M earlier tokens; M may be 0.
+    A *cache* is [layers, 2, heads, M, head_dim]: rotated keys, then values, of M earlier tokens; M may be 0.
     """
 
     def text_keys_values(self, prompt_embeds: Tensor) -> Tensor:
@@ -70,12 +71,28 @@ class VaeDecoder(Protocol):
         ...
 
 
+class VaeEncoder(Protocol):
+    """One frame to the latent of a clip that begins with it."""
+
+    def encode(self, frame: Tensor) -> Tensor:
+        """frame uint8 [H, W, 3] RGB on the CPU, H and W multiples of the grid -> latent [1, C, 1, h, w], normalised."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Engines:
-    """What the walk calls. `label` names the backend for people, e.g. "OpenVINO 2026.4 · bf16"."""
+    """What the walk calls.
+
+    Attributes:
+        label: names the backend for people, e.g. "OpenVINO 2026.4 · bf16".
+        transformer_2: the low-noise expert, where a checkpoint has two.
+        vae_encoder: None where the backend has none; only chained blocks ask for it.
+    """
 
     text_encoder: TextEncoder
     transformer: Transformer
     vae_decoder: VaeDecoder
     device: torch.device
     label: str
+    transformer_2: Transformer | None = None
+    vae_encoder: VaeEncoder | None = None

@@ -21,6 +21,7 @@ from engines import cache
 from engines.base import Engines, VaeState
 from engines.checkpoint import Checkpoint
 from engines.errors import EngineError
+from engines.torch_engine import TorchVaeEncoder
 from engines.transformer_step import TextKeysValues, TimeEmbedding, TransformerStep, rotary_tables
 from engines.vae_step import FramesStep, VaeStep, cache_shapes
 
@@ -153,6 +154,8 @@ def load(checkpoint: Checkpoint) -> Engines:
     Raises:
         EngineError: a graph cannot be converted or compiled here, and why.
     """
+    if checkpoint.transformer_2 is not None:
+        raise EngineError("backend 'openvino' runs one transformer; this checkpoint has two: use 'torch'")
     core = ov.Core()
     capabilities: Any = core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
     precision = "bf16" if "BF16" in capabilities else "f32"
@@ -166,6 +169,7 @@ def load(checkpoint: Checkpoint) -> Engines:
             vae_decoder=OpenVinoVaeDecoder(core, plans, checkpoint, precision),
             device=torch.device("cpu"),
             label=f"OpenVINO {version} · {precision.replace('f32', 'fp32')} · CPU",
+            vae_encoder=TorchVaeEncoder(checkpoint.vae, torch.device("cpu"), torch.float32),
         )
     except (RuntimeError, OSError) as error:
         raise EngineError(f"OpenVINO {version}: {error}") from error

@@ -1,17 +1,21 @@
 """The reference backend: plain PyTorch, on the CPU or a CUDA GPU.
 
-Owns device and precision; runs the same stateless steps that the other backends compile. Does not know blocks or jobs.
+Owns device and precision; runs the same stateless steps that the other backends compile. Where the weights do not fit
+together, text encoder and transformers take turns on the device (`engines.residency`). Does not know blocks or jobs.
 """
 
 from __future__ import annotations
 
 import copy
+from typing import cast
 
 import torch
+from diffusers import AutoencoderKLWan, WanTransformer3DModel
 from torch import Tensor, nn
 
 from engines.base import Engines, VaeState
 from engines.checkpoint import Checkpoint
+from engines.residency import Residency
 from engines.transformer_step import TextKeysValues, TimeEmbedding, TransformerStep, rotary_tables
 from engines.vae_step import FramesStep, VaeStep, cache_shapes
 
@@ -19,36 +23,47 @@ from engines.vae_step import FramesStep, VaeStep, cache_shapes
 class TorchTextEncoder:
     """`TextEncoder` on one device."""
 
-    def __init__(self, checkpoint: Checkpoint, device: torch.device, dtype: torch.dtype) -> None:
-        self._device = device
-        self._encoder: nn.Module = copy.deepcopy(checkpoint.text_encoder)
-        self._encoder.to(device=device, dtype=dtype)  # pyright: ignore[reportCallIssue]
+    def __init__(self, encoder: nn.Module, residency: Residency, dtype: torch.dtype) -> None:
+        self._residency = residency
+        self._encoder = copy.deepcopy(encoder).to(dtype=dtype)
+        residency.add("text_encoder", self._encoder)
 
     @torch.inference_mode()
     def encode(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
-        mask = attention_mask.to(self._device)
-        hidden = self._encoder(input_ids.to(self._device), mask).last_hidden_state
+        self._residency.claim("text_encoder")
+        mask = attention_mask.to(self._residency.device)
+        hidden = self._encoder(input_ids.to(self._residency.device), mask).last_hidden_state
         return hidden.float() * mask.unsqueeze(-1)
 
 
 class TorchTransformer:
-    """`Transformer` on one device; `dtype` is what the blocks compute in, the time embedding stays float32."""
+    """`Transformer` on one device; `dtype` is what the blocks compute in, the time embedding stays float32.
 
-    def __init__(self, checkpoint: Checkpoint, device: torch.device, dtype: torch.dtype) -> None:
-        self._device, self._dtype = device, dtype
-        self._source = checkpoint.transformer
-        self._time = copy.deepcopy(TimeEmbedding(checkpoint.transformer)).to(device).float()
-        self._text = copy.deepcopy(TextKeysValues(checkpoint.transformer)).to(device, dtype)
-        self._step = TransformerStep(checkpoint.transformer).to(device, dtype)
+    Args:
+        name: under which its weights are claimed.
+    """
+
+    def __init__(
+        self, transformer: WanTransformer3DModel, residency: Residency, dtype: torch.dtype, name: str = "transformer"
+    ) -> None:
+        self._residency, self._dtype, self._name = residency, dtype, name
+        self._source = transformer
+        self._time = copy.deepcopy(TimeEmbedding(transformer)).float()
+        self._step = TransformerStep(transformer).to(dtype)
+        self._text = TextKeysValues(transformer)
+        self._text.text_embedder = copy.deepcopy(self._text.text_embedder).to(dtype)
+        self._text.attentions = nn.ModuleList(cast(nn.Module, block.attn2) for block in self._step.blocks)  # shared
+        residency.add(name, self._time, self._text, self._step)
 
     @torch.inference_mode()
     def text_keys_values(self, prompt_embeds: Tensor) -> Tensor:
-        return self._text(prompt_embeds.to(self._dtype)).float()
+        self._residency.claim(self._name)
+        return self._text(prompt_embeds.to(self._dtype))
 
     def rotary(self, first_latent: int, latents: Tensor) -> tuple[Tensor, Tensor]:
         _, _, frames, height, width = latents.shape
         cos, sin = rotary_tables(self._source, first_latent, frames, height, width)
-        return cos.to(self._device), sin.to(self._device)
+        return cos.to(self._residency.device), sin.to(self._residency.device)
 
     def velocity(
         self, latents: Tensor, timesteps: Tensor, text: Tensor, rotary: tuple[Tensor, Tensor], cache: Tensor
@@ -64,22 +79,27 @@ class TorchTransformer:
     def _run(
         self, latents: Tensor, timesteps: Tensor, text: Tensor, rotary: tuple[Tensor, Tensor], cache: Tensor
     ) -> tuple[Tensor, Tensor]:
+        self._residency.claim(self._name)
         time = self._time(timesteps)
         inputs = (x.to(self._dtype) for x in (latents, time, text, *rotary, cache))
         velocity, keys_values = self._step(*inputs)
-        return velocity.float(), keys_values.float()
+        return velocity.float(), keys_values
 
 
 class TorchVaeDecoder:
     """`VaeDecoder` on one device."""
 
-    def __init__(self, checkpoint: Checkpoint, device: torch.device, dtype: torch.dtype) -> None:
+    def __init__(self, vae: AutoencoderKLWan, device: torch.device, dtype: torch.dtype) -> None:
         self._device, self._dtype = device, dtype
-        self._vae = copy.deepcopy(checkpoint.vae)
-        self._steps = [FramesStep(VaeStep(self._vae, first=first)).to(device, dtype) for first in (True, False)]
+        self._vae = vae
+        own = copy.deepcopy(vae)
+        self._steps = [FramesStep(VaeStep(own, first=first)).to(device, dtype) for first in (True, False)]
+        self._shapes: dict[tuple[int, int], list[tuple[int, int, int, int, int]]] = {}
 
     def start(self, height: int, width: int) -> VaeState:
-        shapes = cache_shapes(self._vae, height, width)
+        if (height, width) not in self._shapes:
+            self._shapes[height, width] = cache_shapes(self._vae, height, width)
+        shapes = self._shapes[height, width]
         caches = [torch.zeros(shape, device=self._device, dtype=self._dtype) for shape in shapes]
         return VaeState(caches=caches, spare=[])
 
@@ -92,15 +112,51 @@ class TorchVaeDecoder:
         return pixels.cpu()
 
 
-def load(checkpoint: Checkpoint, *, device: torch.device) -> Engines:
-    """All three engines in float32 on the CPU, in bfloat16 on a GPU."""
+class TorchVaeEncoder:
+    """`VaeEncoder` on one device: diffusers' own encoder, because it runs once a block."""
+
+    def __init__(self, vae: AutoencoderKLWan, device: torch.device, dtype: torch.dtype) -> None:
+        self._device, self._dtype = device, dtype
+        self._vae = copy.deepcopy(vae)
+        del self._vae.decoder  # the other engine has it
+        nn.Module.to(self._vae, device, dtype)  # diffusers' own `to` warns of every change of precision
+        shape = (1, -1, 1, 1, 1)
+        self._mean = torch.tensor(vae.config["latents_mean"], device=device).view(shape)
+        self._std = torch.tensor(vae.config["latents_std"], device=device).view(shape)
+
+    @torch.inference_mode()
+    def encode(self, frame: Tensor) -> Tensor:
+        video = frame.to(self._device).permute(2, 0, 1)[None, :, None].float() / 127.5 - 1.0
+        posterior = self._vae.encode(video.to(self._dtype), return_dict=False)[0]
+        return (posterior.mode().float() - self._mean) / self._std
+
+
+def load(checkpoint: Checkpoint, *, device: torch.device, one_at_a_time: bool | None = None) -> Engines:
+    """All engines in float32 on the CPU, in bfloat16 on a GPU.
+
+    Args:
+        one_at_a_time: whether text encoder and transformers take turns on the device; None decides by free memory.
+    """
     dtype = torch.float32 if device.type == "cpu" else torch.bfloat16
     precision = "fp32" if device.type == "cpu" else "bf16"
     where = "CPU" if device.type == "cpu" else torch.cuda.get_device_name(device)
+    if one_at_a_time is None:
+        one_at_a_time = device.type == "cuda" and _crowded(checkpoint, device, dtype)
+    residency = Residency(device, one_at_a_time=one_at_a_time)
+    second = checkpoint.transformer_2
     return Engines(
-        text_encoder=TorchTextEncoder(checkpoint, device, dtype),
-        transformer=TorchTransformer(checkpoint, device, dtype),
-        vae_decoder=TorchVaeDecoder(checkpoint, device, dtype),
+        text_encoder=TorchTextEncoder(checkpoint.text_encoder, residency, dtype),
+        transformer=TorchTransformer(checkpoint.transformer, residency, dtype),
+        vae_decoder=TorchVaeDecoder(checkpoint.vae, device, dtype),
         device=device,
         label=f"PyTorch {torch.__version__.split('+')[0]} · {precision} · {where}",
+        transformer_2=None if second is None else TorchTransformer(second, residency, dtype, "transformer_2"),
+        vae_encoder=TorchVaeEncoder(checkpoint.vae, device, dtype),
     )
+
+
+def _crowded(checkpoint: Checkpoint, device: torch.device, dtype: torch.dtype) -> bool:
+    """Whether all weights together leave less than half of the free memory for latents, caches and activations."""
+    modules = (checkpoint.text_encoder, checkpoint.transformer, checkpoint.transformer_2)
+    weights = sum(p.numel() for module in modules if module is not None for p in module.parameters()) * dtype.itemsize
+    return 2 * weights > torch.cuda.mem_get_info(device)[0]

@@ -1,132 +1,216 @@
 """One block: noise, prompt and context to clean latents.
 
-Owns the block-causal strategy: what a block starts from, the keys and values that are kept (sink and window), the clean
-re-cache pass at timestep 0, and guidance. Context is carried as latents and keys and values, never re-encoded from
-pixels. Does not know pixels, styles or jobs.
+Owns what a block starts from (noise, or its context carried forward), the schedule, guidance and the choice between
+two experts. How a block sees what came before it is a `Strategy`'s: `pipeline.causal` and `pipeline.chained`, behind
+one call. Does not know pixels, styles or jobs.
 
-Block-causal generation with a KV cache: CausVid (arXiv 2412.07772), Self Forcing (arXiv 2506.08009); the sink: LongLive
-(arXiv 2509.22622). Guidance: Ho & Salimans, arXiv 2207.12598.
+Guidance: Ho & Salimans, arXiv 2207.12598. Two experts: WAN 2.2's high-noise and low-noise transformers.
 """
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
-from engines.base import Transformer
-from pipeline import sampler
+from engines.base import Engines, Transformer
+from pipeline import sampler, solver
 from pipeline.blocks import Block, Plan
+from pipeline.errors import RequestError
+from pipeline.request import VideoRequest
+from pipeline.solver import Solver
+from pipeline.spec import SolverName, Spec
 
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """How one clip is denoised: steps and shift of the full schedule, strength of later blocks, guidance."""
+    """How one clip is denoised: steps and shift of the full schedule, strength of later blocks, guidance.
+
+    See `pipeline.spec.Spec` for the attributes of the same names.
+    """
 
     num_steps: int
     shift: float
     denoise_strength: float
     guidance_scale: float
+    guidance_scale_2: float | None = None
+    boundary_timestep: float | None = None
+    sigma_limits: tuple[float, float] = (1.0, 1 / sampler.NUM_TRAIN_TIMESTEPS)
+    timesteps: tuple[int, ...] | None = None
+    solver: SolverName = "euler"
+    solver_order: int = 1
+
+    @classmethod
+    def of(cls, request: VideoRequest, spec: Spec) -> Schedule:
+        """The request's own values where it has them, else the checkpoint's.
+
+        Raises:
+            RequestError: a distilled student was asked for another number of steps than it has.
+        """
+        num_steps = request.num_inference_steps or spec.num_inference_steps
+        if spec.timesteps is not None and num_steps != len(spec.timesteps):
+            allowed = str(len(spec.timesteps))
+            raise RequestError(
+                "num_inference_steps", num_steps, f"{allowed} with {spec.name}", f"{spec.name} 须为 {allowed}"
+            )
+        return cls(
+            num_steps=num_steps,
+            shift=spec.flow_shift,
+            denoise_strength=request.denoise_strength,
+            guidance_scale=request.guidance_scale or spec.guidance_scale,
+            guidance_scale_2=request.guidance_scale or spec.guidance_scale_2,
+            boundary_timestep=spec.boundary_timestep,
+            sigma_limits=spec.sigma_limits,
+            timesteps=spec.timesteps,
+            solver=spec.solver,
+            solver_order=spec.solver_order,
+        )
 
     def sigmas(self, block: Block) -> tuple[float, ...]:
         """Noise levels of this block; the first block has nothing to start from, so it runs in full."""
         strength = 1.0 if block.start == 0 else self.denoise_strength
-        return sampler.sigmas(self.num_steps, self.shift, strength)
+        if self.timesteps is None:
+            return sampler.sigmas(self.num_steps, self.shift, strength, self.sigma_limits)
+        levels = (*(timestep / sampler.NUM_TRAIN_TIMESTEPS for timestep in self.timesteps), 0.0)
+        return sampler.truncated(levels, strength)
+
+    def expert(self, timestep: float) -> int:
+        """0 for the high-noise transformer, 1 for the low-noise one."""
+        return int(self.boundary_timestep is not None and timestep < self.boundary_timestep)
+
+    def guidance(self, expert: int) -> float:
+        """The guidance scale of this expert."""
+        return self.guidance_scale if expert == 0 or self.guidance_scale_2 is None else self.guidance_scale_2
+
+    @property
+    def is_guided(self) -> bool:
+        """Whether the negative prompt is used at all."""
+        return max(self.guidance_scale, self.guidance(1)) > 1.0
+
+
+class Branch:
+    """One transformer with one prompt; the prompt's keys and values are made when first asked for."""
+
+    def __init__(self, transformer: Transformer, prompt_embeds: Tensor) -> None:
+        self.transformer = transformer
+        self._prompt_embeds = prompt_embeds
+        self._tables: tuple[tuple[int, torch.Size], tuple[Tensor, Tensor]] | None = None
+
+    @functools.cached_property
+    def text(self) -> Tensor:
+        """[layers, 2, heads, S, head_dim]."""
+        return self.transformer.text_keys_values(self._prompt_embeds)
+
+    def rotary(self, first_latent: int, latents: Tensor) -> tuple[Tensor, Tensor]:
+        """cos and sin for these latents; the same ones are asked for at every step of a block, and made once."""
+        key = (first_latent, latents.shape)
+        if self._tables is None or self._tables[0] != key:
+            self._tables = (key, self.transformer.rotary(first_latent, latents))
+        return self._tables[1]
+
+    def no_cache(self) -> Tensor:
+        """A cache of no tokens."""
+        layers, pair, heads, _, head_dim = self.text.shape
+        return self.text.new_zeros(layers, pair, heads, 0, head_dim)
+
+
+class Strategy(Protocol):
+    """How a block sees what came before it. The order of calls is: begin, velocity …, remember; begin, …"""
+
+    def begin(self, block: Block) -> None:
+        """Before a block's first step."""
+        ...
+
+    def velocity(self, branch: Branch, latents: Tensor, timestep: float) -> Tensor:
+        """Velocity [1, C, F, h, w] of the block's latents at this timestep."""
+        ...
+
+    def remember(self, block: Block, latents: Tensor, upcoming: Block) -> None:
+        """Keep what `upcoming` and later blocks need of this block's clean latents."""
+        ...
 
 
 class Denoiser:
     """The transformer's side of one clip, block after block.
 
     Args:
-        transformer: engine.
+        strategy: made for this clip; see `pipeline.strategies.strategy_of`.
+        branches: by expert, then by prompt: the prompt itself, then, where guidance is on, the negative one.
         channels: of a latent.
-        prompt_embeds: float32 [1, S, text_dim].
-        negative_prompt_embeds: likewise; used only where guidance_scale is above 1.
         seed: of the noise, drawn block after block from one CPU generator, as diffusers' pipelines do.
     """
 
     def __init__(
         self,
-        transformer: Transformer,
+        strategy: Strategy,
+        branches: Sequence[Sequence[Branch]],
         *,
         plan: Plan,
         schedule: Schedule,
         channels: int,
-        prompt_embeds: Tensor,
-        negative_prompt_embeds: Tensor | None,
+        device: torch.device,
         seed: int,
     ) -> None:
-        self._transformer = transformer
+        self._strategy, self._branches = strategy, branches
         self._plan, self._schedule, self._channels = plan, schedule, channels
-        self._device = prompt_embeds.device
+        self._device = device
         self._generator = torch.Generator("cpu").manual_seed(seed)
-        guided = schedule.guidance_scale > 1.0 and negative_prompt_embeds is not None
-        prompts = [prompt_embeds, negative_prompt_embeds] if guided else [prompt_embeds]
-        self._branches = [_Branch(transformer, embeds) for embeds in prompts if embeds is not None]
-        self._rotary: tuple[Tensor, Tensor] | None = None
+        self._solver: Solver = solver.Euler()
         self._last: tuple[Block, Tensor] | None = None
 
     def start(self, block: Block) -> Tensor:
         """What the next block starts from, [1, C, F, h, w] at the schedule's first noise level.
 
-        Pure noise, or the last context latent carried forward and noised. Runs the re-cache pass of the block before.
+        Pure noise, or the last latent carried forward and noised. What is to be kept of the block before is kept now,
+        not sooner: its frames went out first.
         """
         if self._last is not None:
-            self._remember(*self._last, upcoming=block)
+            self._strategy.remember(*self._last, upcoming=block)
         shape = (1, self._channels, block.num_latents, self._plan.height, self._plan.width)
-        noise = torch.randn(shape, generator=self._generator).to(self._device)
-        self._rotary = self._transformer.rotary(block.start, noise)
-        if self._last is None or self._schedule.denoise_strength >= 1.0:
-            return noise
-        carried = self._last[1][:, :, -1:].expand(shape)
-        return sampler.add_noise(carried, noise, self._schedule.sigmas(block)[0])
+        sigmas = self._schedule.sigmas(block)
+        latents = self._noise(torch.empty(shape))
+        if self._last is not None and self._schedule.denoise_strength < 1.0:
+            latents = sampler.add_noise(self._last[1][:, :, -1:].expand(shape), latents, sigmas[0])
+        self._solver = self._new_solver(sigmas)
+        self._strategy.begin(block)
+        return latents
 
     def step(self, block: Block, latents: Tensor, sigma: float, next_sigma: float) -> Tensor:
-        """One Euler step of the block's latents from noise level `sigma` to `next_sigma`; 0 makes them clean."""
-        timesteps = torch.full((block.num_latents,), sampler.timestep(sigma), device=self._device)
-        latents = sampler.euler(latents, self._guided_velocity(block, latents, timesteps), sigma, next_sigma)
+        """One step of the block's latents from noise level `sigma` to `next_sigma`; 0 makes them clean."""
+        velocity = self._guided_velocity(latents, sampler.timestep(sigma))
+        latents = self._solver.step(latents, velocity, sigma, next_sigma)
         if next_sigma == 0.0:
             self._last = (block, latents)
         return latents
 
-    def _guided_velocity(self, block: Block, latents: Tensor, timesteps: Tensor) -> Tensor:
-        assert self._rotary is not None, "start() comes first"
+    def _guided_velocity(self, latents: Tensor, timestep: float) -> Tensor:
+        expert = self._schedule.expert(timestep)
         conditional, *unconditional = [
-            self._transformer.velocity(latents, timesteps, branch.text, self._rotary, branch.cache(block.context))
-            for branch in self._branches
+            self._strategy.velocity(branch, latents, timestep) for branch in self._branches[expert]
         ]
         if not unconditional:
             return conditional
-        return torch.lerp(unconditional[0], conditional, self._schedule.guidance_scale)
+        return torch.lerp(unconditional[0], conditional, self._schedule.guidance(expert))
 
-    def _remember(self, block: Block, latents: Tensor, *, upcoming: Block) -> None:
-        """Cache the keys and values of a block's clean latents; drop what no block will attend to again."""
-        timesteps = torch.zeros(block.num_latents, device=self._device)
-        rotary = self._transformer.rotary(block.start, latents)
-        for branch in self._branches:
-            cache = branch.cache(block.context)
-            own = self._transformer.keys_values(latents, timesteps, branch.text, rotary, cache)
-            branch.add(block, own, keep=upcoming.context)
+    def _noise(self, like: Tensor) -> Tensor:
+        return torch.randn(like.shape, generator=self._generator).to(self._device)
+
+    def _new_solver(self, sigmas: tuple[float, ...]) -> Solver:
+        match self._schedule.solver:
+            case "euler":
+                return solver.Euler()
+            case "unipc":
+                return solver.UniPC(self._schedule.solver_order, sigmas)
+            case "renoise":
+                return solver.Renoise(self._noise)
 
 
-class _Branch:
-    """One prompt's side of guidance: its text keys and values, and its cache by latent index."""
-
-    def __init__(self, transformer: Transformer, prompt_embeds: Tensor) -> None:
-        self.text = transformer.text_keys_values(prompt_embeds)
-        self._by_latent: dict[int, Tensor] = {}
-        self._joined: tuple[tuple[int, ...], Tensor] | None = None
-
-    def cache(self, context: tuple[int, ...]) -> Tensor:
-        """The keys and values of these latents, joined once a block: [layers, 2, heads, M, head_dim]."""
-        if self._joined is None or self._joined[0] != context:
-            parts = [self._by_latent[i] for i in context]
-            layers, pair, heads, _, head_dim = self.text.shape
-            empty = self.text.new_zeros(layers, pair, heads, 0, head_dim)
-            self._joined = (context, torch.cat(parts, dim=3) if parts else empty)
-        return self._joined[1]
-
-    def add(self, block: Block, own: Tensor, keep: tuple[int, ...]) -> None:
-        self._by_latent.update(zip(range(block.start, block.stop), own.chunk(block.num_latents, dim=3), strict=True))
-        self._by_latent = {i: kv for i, kv in self._by_latent.items() if i in keep}
+def branches_of(engines: Engines, schedule: Schedule, prompt_embeds: Sequence[Tensor]) -> list[list[Branch]]:
+    """By expert, then by prompt; the second prompt is left out where nothing is guided."""
+    prompts = prompt_embeds if schedule.is_guided else prompt_embeds[:1]
+    experts = (engines.transformer, engines.transformer_2)
+    return [[Branch(expert, embeds) for embeds in prompts] for expert in experts if expert is not None]

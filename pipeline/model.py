@@ -1,59 +1,29 @@
-"""A WAN checkpoint ready to run: its specification and its engines.
+"""A WAN checkpoint ready to run: its specification, its engines and the prompts that it has encoded.
 
-Owns what a checkpoint says of itself (latent grid, block sizes, default steps and guidance) and loading it. Does not
-know requests, jobs or pixels.
+Owns loading: from a folder or the hub, in the backend's precision, after asking whether it fits. Does not know
+requests, jobs or pixels.
 """
 
 from __future__ import annotations
 
-import json
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
+import torch
+from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from engines import load_engines
 from engines.base import Engines
-from engines.checkpoint import Checkpoint, read_checkpoint
+from engines.checkpoint import read_checkpoint, read_configs
 from engines.errors import CheckpointError
-from pipeline.blocks import Grid
+from pipeline import memory
+from pipeline.spec import Spec, read_spec
+from pipeline.text import PromptCache
+from styles import WeightedText
 
 EMBEDDED = Path(__file__).resolve().parent.parent / "assets" / "embedded"
-
-# A checkpoint without streaming.json is a public, bidirectional WAN: the whole clip is one block, and these are the
-# defaults of its model card (Wan-AI/Wan2.2-TI2V-5B-Diffusers).
-_WHOLE_CLIP: dict[str, Any] = {
-    "first_block_latents": 0,
-    "block_latents": 0,
-    "sink_latents": 0,
-    "window_latents": 0,
-    "num_inference_steps": 50,
-    "guidance_scale": 5.0,
-    "max_sequence_length": 512,
-}
-_STREAMING_KEYS = frozenset({*_WHOLE_CLIP, "flow_shift"})
-
-
-@dataclass(frozen=True, slots=True)
-class Spec:
-    """What a checkpoint says of itself.
-
-    Attributes:
-        name: folder or hub name, for people.
-        channels: of a latent.
-        num_inference_steps, guidance_scale: defaults; guidance 1 means none.
-        flow_shift: of the schedule.
-        max_sequence_length: tokens of a prompt.
-    """
-
-    name: str
-    grid: Grid
-    channels: int
-    num_inference_steps: int
-    guidance_scale: float
-    flow_shift: float
-    max_sequence_length: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,11 +33,16 @@ class Model:
     spec: Spec
     tokenizer: PreTrainedTokenizerBase
     engines: Engines
+    prompts: PromptCache = field(default_factory=PromptCache)
 
     @property
     def backend(self) -> str:
         """The backend's label, for people."""
         return self.engines.label
+
+    def encode_prompt(self, runs: Sequence[WeightedText]) -> Tensor:
+        """prompt_embeds of one prompt, see `pipeline.text.encode_prompt`; a prompt seen lately is not encoded again."""
+        return self.prompts.encode(runs, self.tokenizer, self.engines.text_encoder, self.spec.max_sequence_length)
 
 
 def load_model(source: str | Path | None = None, *, backend: str = "auto") -> Model:
@@ -78,46 +53,29 @@ def load_model(source: str | Path | None = None, *, backend: str = "auto") -> Mo
         backend: see `engines.load_engines`.
 
     Raises:
-        CheckpointError: it cannot be read, and why.
+        CheckpointError: it cannot be read, or does not fit into memory, and why.
         EngineError: the backend cannot run here.
     """
-    folder = EMBEDDED if source is None else _folder(str(source))
-    checkpoint = read_checkpoint(folder)
-    spec = read_spec(checkpoint)
+    folder = folder_of(source)
+    configs = read_configs(folder)
+    spec = read_spec(configs)
+    machine = memory.this_machine()
+    memory.require(configs, machine)
+    # OpenVINO takes float32 and chooses its own precision; a GPU's weights are halved on the way in.
+    dtype = torch.bfloat16 if machine.is_gpu and backend != "openvino" else torch.float32
+    checkpoint = read_checkpoint(folder, dtype=dtype)
     return Model(spec=spec, tokenizer=checkpoint.tokenizer, engines=load_engines(checkpoint, backend))
 
 
-def read_spec(checkpoint: Checkpoint) -> Spec:
-    """The specification from the checkpoint's own configuration files."""
-    path = checkpoint.folder / "streaming.json"
-    streaming: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else dict(_WHOLE_CLIP)
-    streaming.setdefault("flow_shift", checkpoint.scheduler.get("flow_shift", 1.0))
-    difference = ", ".join(sorted(_STREAMING_KEYS.symmetric_difference(streaming)))
-    if difference:
-        raise CheckpointError(f"{checkpoint.folder.name}/streaming.json: missing or unknown: {difference}")
-    vae, transformer = checkpoint.vae.config, checkpoint.transformer.config
-    grid = Grid(
-        scale_spatial=2 ** len(vae["temperal_downsample"]) * (vae["patch_size"] or 1),
-        scale_temporal=2 ** sum(vae["temperal_downsample"]),
-        patch=transformer["patch_size"][1],
-        first_block=streaming["first_block_latents"],
-        block=streaming["block_latents"],
-        sink=streaming["sink_latents"],
-        window=streaming["window_latents"],
-    )
-    return Spec(
-        name=checkpoint.folder.name,
-        grid=grid,
-        channels=transformer["in_channels"],
-        num_inference_steps=streaming["num_inference_steps"],
-        guidance_scale=streaming["guidance_scale"],
-        flow_shift=streaming["flow_shift"],
-        max_sequence_length=streaming["max_sequence_length"],
-    )
+def folder_of(source: str | Path | None) -> Path:
+    """The checkpoint's folder on this machine; a hub id is downloaded (safetensors and configurations only).
 
-
-def _folder(source: str) -> Path:
-    path = Path(source).expanduser()
+    Raises:
+        CheckpointError: there is no such folder, or the hub does not give it.
+    """
+    if source is None:
+        return EMBEDDED
+    path, source = Path(source).expanduser(), str(source)
     if path.is_dir():
         return path
     if source.count("/") != 1 or source.startswith((".", "/", "~")):

@@ -1,8 +1,8 @@
-"""Flow-matching schedule and Euler step, as pure functions.
+"""Flow-matching schedule and Euler step, as pure functions; other steps are `pipeline.solver`'s.
 
 x_σ = (1 − σ) x_0 + σ ε with velocity v = ε − x_0 (Lipman et al., arXiv 2210.02747); the schedule's shift is that
 of Esser et al., arXiv 2403.03206, eq. 23. The σ and timesteps are those of diffusers' UniPCMultistepScheduler with
-`use_flow_sigmas`; its order-1 update without corrector is this Euler step.
+`use_flow_sigmas`.
 """
 
 from __future__ import annotations
@@ -16,19 +16,29 @@ NUM_TRAIN_TIMESTEPS = 1000
 _BELOW_ONE = 1e-6  # diffusers keeps σ off 1, so the first timestep is 999, not 1000
 
 
-def sigmas(num_steps: int, shift: float, strength: float = 1.0) -> tuple[float, ...]:
+def sigmas(
+    num_steps: int, shift: float, strength: float = 1.0, limits: tuple[float, float] = (1.0, 1 / NUM_TRAIN_TIMESTEPS)
+) -> tuple[float, ...]:
     """Noise levels from the first that runs down to 0: `steps_run` + 1 values.
 
     Args:
         num_steps: steps of the full schedule, at least 1.
         shift: 1 for uniform; larger spends more steps at high noise.
         strength: above 0, at most 1: the part of the schedule that runs (denoise_strength).
+        limits: unshifted levels of the first step and of the one behind the last; diffusers' are the default, WAN's
+            own code takes (0.999, 0).
     """
-    run = steps_run(num_steps, strength)
-    u = [1 - i * (1 - 1 / NUM_TRAIN_TIMESTEPS) / num_steps for i in range(num_steps)]
-    u[0] -= _BELOW_ONE
+    first, last = limits
+    u = [first - i * (first - last) / num_steps for i in range(num_steps)]
     shifted = [shift * x / (1 + (shift - 1) * x) for x in u]
-    return (*shifted[num_steps - run :], 0.0)
+    shifted[0] = min(shifted[0], 1 - _BELOW_ONE)
+    return truncated((*shifted, 0.0), strength)
+
+
+def truncated(levels: tuple[float, ...], strength: float) -> tuple[float, ...]:
+    """The last `steps_run` steps of a schedule that ends at 0."""
+    num_steps = len(levels) - 1
+    return levels[num_steps - steps_run(num_steps, strength) :]
 
 
 def steps_run(num_steps: int, strength: float) -> int:

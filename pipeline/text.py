@@ -1,11 +1,14 @@
 """Styled, weighted prompt to prompt_embeds.
 
-Owns tokenising, the fixed length and the weighting of embeddings. Does not know styles: it gets runs of literal text
-with a weight each.
+Owns tokenising, the fixed length, the weighting of embeddings and the memory of prompts encoded lately, so that a text
+encoder that had to leave the device is not called back for a prompt that was only tried again. Does not know styles:
+it gets runs of literal text with a weight each.
 """
 
 from __future__ import annotations
 
+import threading
+from collections import OrderedDict
 from collections.abc import Sequence
 
 import torch
@@ -14,6 +17,40 @@ from transformers import PreTrainedTokenizerBase
 
 from engines.base import TextEncoder
 from styles import WeightedText
+
+
+class PromptCache:
+    """prompt_embeds of the last prompts of one model, in host memory; safe to share between threads.
+
+    Args:
+        size: prompts that are kept; WAN's are 8 MiB each.
+    """
+
+    def __init__(self, size: int = 16) -> None:
+        self._size = size
+        self._lock = threading.Lock()
+        self._kept: OrderedDict[tuple[WeightedText, ...], tuple[Tensor, torch.device]] = OrderedDict()
+
+    def encode(
+        self,
+        runs: Sequence[WeightedText],
+        tokenizer: PreTrainedTokenizerBase,
+        encoder: TextEncoder,
+        max_length: int,
+    ) -> Tensor:
+        """As `encode_prompt`, whose arguments must be the same model's every time."""
+        key = tuple(runs)
+        with self._lock:
+            if key in self._kept:
+                self._kept.move_to_end(key)
+                embeds, device = self._kept[key]
+                return embeds.to(device)
+        embeds = encode_prompt(runs, tokenizer, encoder, max_length)
+        with self._lock:
+            self._kept[key] = (embeds.cpu(), embeds.device)
+            while len(self._kept) > self._size:
+                self._kept.popitem(last=False)
+        return embeds
 
 
 def encode_prompt(

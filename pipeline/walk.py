@@ -15,14 +15,14 @@ from numpy.typing import NDArray
 import styles
 from pipeline.blocks import plan as plan_blocks
 from pipeline.decode import Decoder
-from pipeline.denoise import Denoiser, Schedule
+from pipeline.denoise import Denoiser, Schedule, branches_of
 from pipeline.encode import Fragment, InitSegment, Poster, encode
 from pipeline.errors import Cancelled, RequestError
 from pipeline.model import Model
 from pipeline.overlap import overlapped
 from pipeline.progress import Observe, Progress, Stop, ignore, never
 from pipeline.request import VideoRequest
-from pipeline.text import encode_prompt
+from pipeline.strategies import strategy_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,37 +45,30 @@ def generate(
 
     Raises:
         Cancelled: `stop` said so.
-        RequestError: an unknown style, malformed weights, or a batch.
+        RequestError: an unknown style, malformed weights, a batch, or steps that a distilled student does not have.
     """
     if request.batch_size != 1:
         raise RequestError("batch_size", request.batch_size, "1 here; see VideoRequest.clips()", "此处须为 1")
     request, spec, engines = request.with_seed(), model.spec, model.engines
 
-    styled = _styled(request)
-    prompt_embeds, negative_prompt_embeds = (
-        encode_prompt(runs, model.tokenizer, engines.text_encoder, spec.max_sequence_length)
-        for runs in (styled.positive, styled.negative)
-    )
-    plan = plan_blocks(request, spec.grid)
+    schedule, plan = Schedule.of(request, spec), plan_blocks(request, spec.grid)
     num_blocks = len(plan.blocks)
+
+    styled = _styled(request)
+    prompt_embeds = [model.encode_prompt(runs) for runs in (styled.positive, styled.negative)]
     observe(Progress("text", 0, num_blocks, 0, 0, 0))
 
-    schedule = Schedule(
-        num_steps=request.num_inference_steps or spec.num_inference_steps,
-        shift=spec.flow_shift,
-        denoise_strength=request.denoise_strength,
-        guidance_scale=request.guidance_scale or spec.guidance_scale,
-    )
+    branches = branches_of(engines, schedule, prompt_embeds)
+    decoder = Decoder(engines.vae_decoder, plan, engines.vae_encoder)
     denoiser = Denoiser(
-        engines.transformer,
+        strategy_of(spec, plan, branches, decoder),
+        branches,
         plan=plan,
         schedule=schedule,
         channels=spec.channels,
-        prompt_embeds=prompt_embeds,
-        negative_prompt_embeds=negative_prompt_embeds,
+        device=engines.device,
         seed=request.seed,
     )
-    decoder = Decoder(engines.vae_decoder, plan)
 
     for number, block in enumerate(plan.blocks):
         latents, sigmas = denoiser.start(block), schedule.sigmas(block)

@@ -23,14 +23,27 @@ STREAMING: dict[str, Any] = {
 }
 
 
-def save(folder: Path, *, streaming: dict[str, Any] | None = STREAMING) -> Path:
-    """Write the checkpoint to `folder` in diffusers layout; `streaming` None leaves streaming.json out."""
+def save(
+    folder: Path,
+    *,
+    streaming: dict[str, Any] | None = STREAMING,
+    index: dict[str, Any] | None = None,
+    autoencoder: AutoencoderKLWan | None = None,
+    solver: UniPCMultistepScheduler | None = None,
+) -> Path:
+    """Write the checkpoint to `folder` in diffusers layout.
+
+    Args:
+        streaming: None leaves streaming.json out.
+        index: fields of model_index.json that differ; a boundary_ratio adds a second expert.
+        autoencoder, solver: in place of `vae()` and `scheduler()`.
+    """
     torch.manual_seed(0)
     transformer().save_pretrained(folder / "transformer")
-    vae().save_pretrained(folder / "vae")
+    (autoencoder or vae()).save_pretrained(folder / "vae")
     text_encoder().save_pretrained(folder / "text_encoder")
     tokenizer().save_pretrained(folder / "tokenizer")
-    scheduler().save_pretrained(folder / "scheduler")
+    (solver or scheduler()).save_pretrained(folder / "scheduler")
     index = {
         "_class_name": "WanPipeline",
         "boundary_ratio": None,
@@ -41,7 +54,11 @@ def save(folder: Path, *, streaming: dict[str, Any] | None = STREAMING) -> Path:
         "transformer": ["diffusers", "WanTransformer3DModel"],
         "transformer_2": [None, None],
         "vae": ["diffusers", "AutoencoderKLWan"],
-    }
+    } | (index or {})
+    if index["boundary_ratio"] is not None:
+        torch.manual_seed(1)
+        transformer().save_pretrained(folder / "transformer_2")
+        index["transformer_2"] = ["diffusers", "WanTransformer3DModel"]
     (folder / "model_index.json").write_text(json.dumps(index))
     if streaming is not None:
         (folder / "streaming.json").write_text(json.dumps(streaming))
@@ -82,6 +99,20 @@ def vae() -> AutoencoderKLWan:
         latents_std=[1.0 + 0.1 * i for i in range(8)],
         scale_factor_spatial=16,
         scale_factor_temporal=4,
+    )
+    return model.eval()
+
+
+def vae_8x8x4() -> AutoencoderKLWan:
+    """The older autoencoder, which the two-expert checkpoint has: 8 x 8 pixels a latent cell, no patches."""
+    model = AutoencoderKLWan(
+        base_dim=8,
+        z_dim=8,
+        dim_mult=[1, 2, 2, 2],
+        num_res_blocks=1,
+        temperal_downsample=[False, True, True],
+        latents_mean=[0.1 * i for i in range(8)],
+        latents_std=[1.0 + 0.1 * i for i in range(8)],
     )
     return model.eval()
 

@@ -1,0 +1,76 @@
+"""Block-causal context: a block attends to the cached keys and values of clean latents before it.
+
+Owns the cache (sink and sliding window, absolute positions) and the clean re-cache pass at timestep 0. Context is
+carried as latents and keys and values, never re-encoded from pixels. Does not know noise, guidance or prompts.
+
+CausVid (arXiv 2412.07772), Self Forcing (arXiv 2506.08009); the sink: LongLive (arXiv 2509.22622).
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from pipeline.blocks import Block
+from pipeline.denoise import Branch
+
+
+class Causal:
+    """`pipeline.denoise.Strategy` for checkpoints that were trained block-causally.
+
+    Args:
+        branches: every transformer with every prompt; each has a cache of its own.
+        capacity: latents that the largest context of the clip has.
+    """
+
+    def __init__(self, branches: list[Branch], capacity: int) -> None:
+        self._caches = {branch: _Cache(capacity) for branch in branches}
+        self._block = Block(0, 0, ())
+
+    def begin(self, block: Block) -> None:
+        self._block = block
+
+    def velocity(self, branch: Branch, latents: Tensor, timestep: float) -> Tensor:
+        timesteps = torch.full((latents.shape[2],), timestep, device=latents.device)
+        cache = self._caches[branch].read(branch, self._block.context)
+        rotary = branch.rotary(self._block.start, latents)
+        return branch.transformer.velocity(latents, timesteps, branch.text, rotary, cache)
+
+    def remember(self, block: Block, latents: Tensor, upcoming: Block) -> None:
+        timesteps = torch.zeros(block.num_latents, device=latents.device)
+        for branch, cache in self._caches.items():
+            seen = cache.read(branch, block.context)
+            rotary = branch.rotary(block.start, latents)
+            own = branch.transformer.keys_values(latents, timesteps, branch.text, rotary, seen)
+            cache.write(block, own, keep=upcoming.context)
+
+
+class _Cache:
+    """Keys and values by latent, in one tensor that is made once: a latent that nobody attends to again gives its slot
+    to a new one. Attention does not ask for the order, because positions are in the keys.
+    """
+
+    def __init__(self, capacity: int) -> None:
+        self._slots: list[int | None] = [None] * capacity
+        self._store: Tensor | None = None
+
+    def read(self, branch: Branch, context: tuple[int, ...]) -> Tensor:
+        """[layers, 2, heads, M, head_dim] of the latents in `context`, which are exactly those that are kept."""
+        if self._store is None:
+            return branch.no_cache()
+        used = len(self._slots) - self._slots.count(None)
+        assert sorted(slot for slot in self._slots if slot is not None) == list(context)
+        return self._store[:, :, :, : used * self._store.shape[3] // len(self._slots)]
+
+    def write(self, block: Block, own: Tensor, keep: tuple[int, ...]) -> None:
+        """Keep the latents in `keep` of the stored ones and of the block's own [layers, 2, heads, N, head_dim]."""
+        layers, pair, heads, tokens, head_dim = own.shape
+        tokens //= block.num_latents
+        if self._store is None:
+            self._store = own.new_empty(layers, pair, heads, len(self._slots) * tokens, head_dim)
+        self._slots = [slot if slot in keep else None for slot in self._slots]
+        for latent, keys_values in zip(range(block.start, block.stop), own.split(tokens, dim=3), strict=True):
+            if latent in keep:
+                slot = self._slots.index(None)  # contexts never shrink, so that what is kept always lies at the front
+                self._store[:, :, :, slot * tokens : (slot + 1) * tokens] = keys_values
+                self._slots[slot] = latent
