@@ -46,7 +46,7 @@ class Residency:
                 self.release(other)
             self.resident = (name,)
             for tensor, master in self._masters[name]:
-                tensor.data = master.to(self.device, non_blocking=True)
+                tensor.data = torch.empty_like(master, device=self.device).copy_(master, non_blocking=True)
 
     def release(self, name: str) -> None:
         """Let this one leave the device now, where memory is short; it comes back at its next `claim`."""

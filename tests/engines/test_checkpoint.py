@@ -7,8 +7,9 @@ import shutil
 from pathlib import Path
 
 import pytest
+from diffusers import WanTransformer3DModel
 
-from engines.checkpoint import read_checkpoint
+from engines.checkpoint import count_parameters, read_checkpoint, read_configs
 from engines.errors import CheckpointError
 
 
@@ -40,4 +41,33 @@ def test_only_safetensors(folder: Path) -> None:
 def test_broken_json(folder: Path) -> None:
     (folder / "scheduler" / "scheduler_config.json").write_text("{")
     with pytest.raises(CheckpointError, match="not JSON"):
+        read_checkpoint(folder)
+
+
+def test_a_missing_shard_is_named(folder: Path) -> None:
+    transformer = WanTransformer3DModel.from_pretrained(folder / "transformer")
+    for path in (folder / "transformer").glob("*.safetensors"):
+        path.unlink()
+    transformer.save_pretrained(folder / "transformer", max_shard_size="100KB")
+    shards = sorted((folder / "transformer").glob("*.safetensors"))
+    assert len(shards) > 1
+    assert count_parameters(read_configs(folder))["transformer"] == sum(p.numel() for p in transformer.parameters())
+    shards[1].unlink()
+    with pytest.raises(CheckpointError, match=rf"missing file: transformer/{shards[1].name} \(of {len(shards)} shards"):
+        read_checkpoint(folder)
+
+
+def test_a_damaged_file_is_named(folder: Path) -> None:
+    path = next((folder / "vae").glob("*.safetensors"))
+    path.write_bytes(path.read_bytes()[:1000])
+    with pytest.raises(CheckpointError, match=f"vae/{path.name} is damaged"):
+        count_parameters(read_configs(folder))
+
+
+def test_two_experts_need_a_boundary(folder: Path) -> None:
+    shutil.copytree(folder / "transformer", folder / "transformer_2")
+    index = json.loads((folder / "model_index.json").read_text())
+    index["transformer_2"] = ["diffusers", "WanTransformer3DModel"]
+    (folder / "model_index.json").write_text(json.dumps(index))
+    with pytest.raises(CheckpointError, match="transformer_2 but no boundary_ratio"):
         read_checkpoint(folder)

@@ -1,0 +1,35 @@
+"""The fit finds the coefficients that made the figures, and never a negative one."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from bench.memory_fit import fit, nonnegative_least_squares
+
+
+def test_fit_recovers_coefficients_of_very_different_sizes() -> None:
+    generator = np.random.default_rng(0)
+    memory, seconds = {"fixed": 6e8, "weights": 2.0, "kv_cache": 1.0}, {"fixed": 0.1, "linear_tflop": 0.5}
+
+    def terms(coefficients: dict[str, float]) -> tuple[dict[str, float], float]:
+        row = {name: 1.0 if name == "fixed" else float(generator.uniform(1, 9)) * 10**8 for name in coefficients}
+        row |= {name: value / 1e8 for name, value in row.items() if name == "linear_tflop"}
+        return row, sum(coefficients[name] * value for name, value in row.items())
+
+    runs = []
+    for _ in range(8):
+        (of_memory, peak), (whole, total), (first, begin) = terms(memory), terms(seconds), terms(seconds)
+        measured = {"peak_bytes": peak, "seconds": total, "first_frame_seconds": begin}
+        runs.append({"memory_terms": of_memory, "time_terms": whole, "first_terms": first, "measured": measured})
+    fitted, errors = fit(runs)
+    for name, value in memory.items():
+        np.testing.assert_allclose(fitted["memory_bytes"][name], value, rtol=1e-4)
+    for name, value in seconds.items():
+        np.testing.assert_allclose(fitted["seconds"][name], value, rtol=1e-4)
+    assert max(errors.values()) <= 1e-4
+
+
+def test_what_would_be_negative_is_left_out() -> None:
+    x = nonnegative_least_squares(np.array([[1.0, 1.0], [1.0, 2.0], [1.0, 3.0]]), np.array([3.0, 2.0, 1.0]))
+    assert x[1] == 0.0
+    np.testing.assert_allclose(x[0], 2.0)

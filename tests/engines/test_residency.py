@@ -1,0 +1,57 @@
+"""One module on the device at a time; what leaves comes back unchanged."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from engines.checkpoint import Checkpoint
+from engines.residency import Residency
+from engines.torch_engine import load
+
+CPU = torch.device("cpu")
+
+
+def test_one_at_a_time() -> None:
+    """On the CPU the device's copy is another tensor than the master."""
+    residency = Residency(CPU, one_at_a_time=True)
+    first, second = nn.Linear(2, 2), nn.Linear(2, 2)
+    weight, masters = first.weight.detach().clone(), [first.weight.data_ptr(), second.weight.data_ptr()]
+
+    def away() -> list[bool]:
+        return [m.weight.data_ptr() == master for m, master in zip((first, second), masters, strict=True)]
+
+    residency.add("first", first)
+    residency.add("second", second)
+    assert (residency.resident, away()) == ((), [True, True])
+    residency.claim("first")
+    assert (residency.resident, away()) == (("first",), [False, True])
+    residency.claim("second")
+    assert (residency.resident, away()) == (("second",), [True, False])
+    residency.release("second")
+    assert (residency.resident, away()) == ((), [True, True])
+    assert torch.equal(first.weight, weight)
+
+
+def test_all_together_never_leave() -> None:
+    residency = Residency(CPU, one_at_a_time=False)
+    residency.add("first", nn.Linear(2, 2))
+    residency.add("second", nn.Linear(2, 2))
+    residency.claim("second")
+    residency.release("first")
+    assert residency.resident == ("first", "second")
+
+
+def test_taking_turns_changes_no_result(tiny_checkpoint: Checkpoint) -> None:
+    together, in_turn = (load(tiny_checkpoint, device=CPU, one_at_a_time=turns) for turns in (False, True))
+    ids = torch.arange(3, 15)[None]
+    results: list[torch.Tensor] = []
+    for engines in (together, in_turn, in_turn):
+        embeds = engines.text_encoder.encode(ids, torch.ones_like(ids))
+        text = engines.transformer.text_keys_values(embeds)
+        latents = torch.ones(1, 8, 2, 4, 6)
+        rotary = engines.transformer.rotary(0, latents)
+        cache = text.new_zeros(2, 2, 2, 0, 24)
+        results.append(engines.transformer.velocity(latents, torch.full((2,), 500.0), text, rotary, cache))
+    assert torch.equal(results[0], results[1])
+    assert torch.equal(results[0], results[2])
