@@ -1,0 +1,186 @@
+"""Each engine as an ONNX graph: text encoder, text keys and values, transformer step, VAE first and next step.
+
+Owns which module is exported, its inputs' names, its open dimensions and its precision. Reads one component of the
+checkpoint at a time and changes it in place, so that the weights are in memory once. Does not know what will run the
+graph. Float inputs and outputs are float32, except for what an engine only hands back to itself: keys and values and
+the VAE's caches, which have the graph's own precision.
+"""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from diffusers import AutoencoderKLWan, WanTransformer3DModel
+from torch import Tensor, nn
+from torch.export import Dim
+from transformers import UMT5EncoderModel
+
+from engines.transformer_step import TextKeysValues, TimeEmbedding, TransformerStep, rotary_tables
+from engines.vae_step import FramesStep, VaeStep, cache_shapes
+
+Precision = Literal["fp32", "fp16", "bf16"]
+DTYPES: dict[Precision, torch.dtype] = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
+GRAPHS = ("text_encoder", "text_keys_values", "transformer", "vae_first", "vae_next")
+
+# Opset 23 has Attention and RMSNormalization, which runtimes fuse; the other graphs' attention is small, has shapes
+# that fused kernels refuse (one head of all channels, a bias), and is written out by the older opset.
+_FUSED_OPSET, _PLAIN_OPSET = 23, 20
+INLINE_BYTES = 1 << 30  # weights beyond this lie in a file beside the graph: protobuf ends at 2 GB
+_FLOAT32_PARAMETERS = ("scale_shift_table", "norm2")
+
+
+@dataclass(frozen=True, slots=True)
+class Graph:
+    """What is exported: a module with example inputs.
+
+    Attributes:
+        open_dims: for each input the open dimensions by index; () means a fixed shape.
+    """
+
+    module: nn.Module
+    inputs: dict[str, Tensor]
+    outputs: tuple[str, ...]
+    open_dims: tuple[dict[int, Any], ...]
+    opset: int
+
+
+class _TextEncoder(nn.Module):
+    def __init__(self, encoder: nn.Module) -> None:
+        super().__init__()
+        self.encoder = encoder
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        hidden = self.encoder(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
+        return hidden.float() * attention_mask.unsqueeze(-1)
+
+
+class _TextKeysValues(nn.Module):
+    def __init__(self, inner: TextKeysValues, dtype: torch.dtype, own: torch.dtype) -> None:
+        super().__init__()
+        self.inner, self.dtype, self.own = inner.to(dtype), dtype, own
+
+    def forward(self, prompt_embeds: Tensor) -> Tensor:
+        return self.inner(prompt_embeds.to(self.dtype)).to(self.own)
+
+
+class _Transformer(nn.Module):
+    """The step with its time embedding; rotary tables come as a grid, whose sides follow from the latents'."""
+
+    def __init__(self, transformer: WanTransformer3DModel, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.dtype = dtype
+        self.time = TimeEmbedding(transformer).float()
+        self.step = TransformerStep(transformer, owned=True)
+        for name, parameter in self.step.named_parameters():
+            keep = any(part in _FLOAT32_PARAMETERS for part in name.split("."))
+            parameter.data = parameter.data.to(torch.float32 if keep else dtype)
+
+    def forward(
+        self, latents: Tensor, timesteps: Tensor, text: Tensor, cos: Tensor, sin: Tensor, cache: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """As `TransformerStep.forward`, but timesteps [F] and cos, sin [F, h/2, w/2, head_dim / 2]."""
+        tables = cos.flatten(0, 2), sin.flatten(0, 2)
+        velocity, own = self.step(latents.to(self.dtype), self.time(timesteps), text, *tables, cache)
+        return velocity.float(), own
+
+
+class _VaeStep(nn.Module):
+    def __init__(self, step: VaeStep, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.frames, self.dtype = FramesStep(step, bytes_last=True).to(dtype), dtype
+
+    def forward(self, latents: Tensor, *caches: Tensor) -> tuple[Tensor, ...]:
+        return self.frames(latents.to(self.dtype), *caches)
+
+
+def graph(checkpoint: Path, name: str, *, tokens: int, precision: Precision, text_precision: Precision) -> Graph:
+    """One of `GRAPHS`, with weights.
+
+    Args:
+        checkpoint: folder in diffusers layout.
+        tokens: of a prompt.
+        precision: of the transformer and the VAE.
+        text_precision: of the text encoder and the text keys and values.
+    """
+    dtype, text_dtype = DTYPES[precision], DTYPES[text_precision]
+    if name == "text_encoder":
+        ids = torch.ones(1, tokens, dtype=torch.int64)
+        module = _TextEncoder(_read(UMT5EncoderModel, checkpoint / "text_encoder", dtype=text_dtype))
+        inputs = {"input_ids": ids, "attention_mask": ids.clone()}
+        return Graph(module, inputs, ("prompt_embeds",), ({}, {}), _PLAIN_OPSET)
+    if name == "text_keys_values":
+        transformer = _read(WanTransformer3DModel, checkpoint / "transformer", torch_dtype=text_dtype)
+        module = _TextKeysValues(TextKeysValues(transformer), text_dtype, dtype)
+        embeds = torch.zeros(1, tokens, transformer.config["text_dim"])
+        return Graph(module, {"prompt_embeds": embeds}, ("text",), ({},), _FUSED_OPSET)
+    if name == "transformer":
+        transformer = _read(WanTransformer3DModel, checkpoint / "transformer", torch_dtype=dtype)
+        return _transformer_graph(transformer, tokens, dtype)
+    return _vae_graph(checkpoint, name == "vae_first", dtype)
+
+
+def _read(kind: Any, folder: Path, **dtype: torch.dtype) -> Any:
+    return kind.from_pretrained(folder, local_files_only=True, use_safetensors=True, **dtype).eval()
+
+
+def _transformer_graph(transformer: WanTransformer3DModel, tokens: int, dtype: torch.dtype) -> Graph:
+    config = transformer.config
+    layers, heads, dim = (config[k] for k in ("num_layers", "num_attention_heads", "attention_head_dim"))
+    _, p_h, p_w = config["patch_size"]
+    frames, rows, columns, context = 3, 4, 5, 24  # any but 0 and 1, which tracing takes for constants, and all unequal
+    cos, sin = rotary_tables(transformer, 0, frames, rows * p_h, columns * p_w)
+    grid = (frames, rows, columns, -1)
+    inputs = {
+        "latents": torch.zeros(1, config["in_channels"], frames, rows * p_h, columns * p_w),
+        "timesteps": torch.zeros(frames),
+        "text": torch.zeros(layers, 2, heads, tokens, dim, dtype=dtype),
+        "cos": cos.view(grid),
+        "sin": sin.view(grid),
+        "cache": torch.zeros(layers, 2, heads, context, dim, dtype=dtype),
+    }
+    f, r, c = Dim("frames", min=1, max=4096), Dim("rows", min=1, max=4096), Dim("columns", min=1, max=4096)
+    table = {0: f, 1: r, 2: c}
+    dims = ({2: f, 3: p_h * r, 4: p_w * c}, {0: f}, {}, table, table, {3: Dim("context", min=0, max=1 << 24)})
+    return Graph(_Transformer(transformer, dtype), inputs, ("velocity", "keys_values"), dims, _FUSED_OPSET)
+
+
+def _vae_graph(checkpoint: Path, first: bool, dtype: torch.dtype) -> Graph:
+    vae: AutoencoderKLWan = _read(AutoencoderKLWan, checkpoint / "vae", torch_dtype=torch.float32)
+    height, width = 4, 6
+    shapes = cache_shapes(vae, height, width)
+    inputs = {"latents": torch.zeros(1, vae.config["z_dim"], 1, height, width)}
+    inputs |= {f"cache_{i}": torch.zeros(shape, dtype=dtype) for i, shape in enumerate(shapes)}
+    h, w = Dim("rows", min=2, max=4096), Dim("columns", min=2, max=4096)
+    dims = tuple({3: x.shape[3] // height * h, 4: x.shape[4] // width * w} for x in inputs.values())
+    outputs = ("pixels", *(f"new_cache_{i}" for i in range(len(shapes))))
+    return Graph(_VaeStep(VaeStep(vae, first=first), dtype), inputs, outputs, dims, _PLAIN_OPSET)
+
+
+def write(graph: Graph, path: Path) -> None:
+    """Write the graph as ONNX, large weights in a file beside it.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    weights = sum(p.numel() * p.element_size() for p in graph.module.parameters())
+    dims: Any = graph.open_dims
+    if "cache_0" in graph.inputs:
+        dims = (graph.open_dims[0], graph.open_dims[1:])  # *caches is one argument to the tracer
+    with warnings.catch_warnings(), torch.inference_mode(False), torch.no_grad():
+        warnings.simplefilter("ignore")  # of the exporter about itself; the graph is checked against the module
+        program = torch.onnx.export(
+            graph.module.eval(),
+            tuple(graph.inputs.values()),
+            input_names=list(graph.inputs),
+            output_names=list(graph.outputs),
+            dynamic_shapes=dims if any(graph.open_dims) else None,
+            opset_version=graph.opset,
+            dynamo=True,
+            verbose=False,
+        )
+    assert program is not None
+    program.save(path, external_data=weights > INLINE_BYTES)

@@ -1,0 +1,248 @@
+"""One plan on the GPU, whichever TensorRT made it: tensors in by name, tensors out by name.
+
+Owns contexts, device addresses, the activation memory that all plans share and the kernels compiled for this GPU.
+Tensors are torch's, on the GPU; nothing is copied but what is not aligned. Does not know what a plan computes.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from engines.errors import EngineError
+from engines.tensorrt_library import Library
+
+_ALIGNMENT = 256  # bytes; what TensorRT asks of every address
+_SAVE_AFTER = (1, 64)  # calls of one shape: when it is first compiled, and when it is compiled for good
+_LOG = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class _Arena:
+    """Activation memory of all engines, as large as the hungriest: only one of them runs at a time."""
+
+    device: torch.device
+    memory: Tensor = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.memory = torch.empty(_ALIGNMENT, dtype=torch.uint8, device=self.device)
+
+    def reserve(self, size: int) -> int:
+        """An address with `size` bytes behind it; the one given before may be gone."""
+        if self.memory.numel() < size:
+            del self.memory  # before, so that the two are not there together
+            self.memory = torch.empty(size, dtype=torch.uint8, device=self.device)
+        return self.memory.data_ptr()
+
+
+class Session:
+    """What the engines of one checkpoint share: library, device, stream, arena and a lock."""
+
+    def __init__(self, library: Library, device: torch.device, *, cuda_graphs: bool = False) -> None:
+        """Nothing is loaded yet.
+
+        Args:
+            cuda_graphs: let TensorRT-RTX capture each shape as a CUDA graph; pays only where addresses repeat.
+        """
+        self.library, self.device, self.cuda_graphs = library, device, cuda_graphs
+        self.logger = library.module.Logger(library.module.Logger.WARNING)
+        self.runtime = library.module.Runtime(self.logger)
+        self.stream = torch.cuda.Stream(device)  # TensorRT synchronises around every run on the default stream
+        self.arena = _Arena(device)
+        self.lock = threading.Lock()
+        self.nothing = torch.empty(_ALIGNMENT, dtype=torch.uint8, device=device)  # address of empty tensors
+
+
+@dataclass(slots=True)
+class _Context:
+    """An execution context of one profile, and the shapes and memory that it was last given."""
+
+    inner: Any
+    shapes: tuple[tuple[int, ...], ...] = ()
+    size: int = 0
+    calls: dict[tuple[tuple[int, ...], ...], int] = field(default_factory=dict[tuple[tuple[int, ...], ...], int])
+
+
+class Plan:
+    """One plan on the GPU. Called with tensors by name; what it returns belongs to the caller.
+
+    Args:
+        file: from `engines.build`.
+        kernels: file for what TensorRT-RTX compiles for this GPU at the first run of a shape.
+
+    Raises:
+        EngineError: the plan cannot be read by this library on this GPU.
+    """
+
+    def __init__(self, session: Session, file: Path, kernels: Path) -> None:
+        self.name = file.stem
+        self._session, self._kernels = session, kernels
+        trt = session.library.module
+        self._engine: Any = session.runtime.deserialize_cuda_engine(file.read_bytes())
+        if self._engine is None:
+            raise EngineError(f"{session.library.label} cannot read the engine {self.name} on this GPU")
+        names = [self._engine.get_tensor_name(i) for i in range(self._engine.num_io_tensors)]
+        self.inputs = tuple(n for n in names if self._engine.get_tensor_mode(n) == trt.TensorIOMode.INPUT)
+        self.outputs = tuple(n for n in names if n not in self.inputs)
+        self.dtypes: dict[str, torch.dtype] = {n: _torch_dtype(trt, self._engine.get_tensor_dtype(n)) for n in names}
+        self._profiles = [
+            {n: tuple(tuple(s) for s in self._engine.get_tensor_profile_shape(n, i)) for n in self.inputs}
+            for i in range(self._engine.num_optimization_profiles)
+        ]
+        self._contexts: dict[int, _Context] = {}
+        self._scratch: dict[str, Tensor] = {}
+        self._config, self._kernel_cache = self._runtime_config()
+
+    def __call__(
+        self, inputs: Mapping[str, Tensor], *, into: Mapping[str, Tensor] | None = None, drop: Sequence[str] = ()
+    ) -> dict[str, Tensor]:
+        """Run.
+
+        Args:
+            inputs: every input by name; floats of another type are converted.
+            into: outputs that are written to tensors of the caller.
+            drop: outputs that nobody wants; they are written to memory that every run writes over.
+
+        Returns:
+            the outputs by name, but for those dropped.
+
+        Raises:
+            EngineError: a shape that no profile has, or the run failed.
+        """
+        with self._session.lock, torch.cuda.device(self._session.device), torch.inference_mode():
+            ready = {name: self._prepared(name, inputs) for name in self.inputs}
+            context = self._context(ready)
+            inner = context.inner
+            made: dict[str, Tensor] = {}
+            for name in self.outputs:
+                made[name] = self._output(name, tuple(inner.get_tensor_shape(name)), into or {}, drop)
+            for name, tensor in (ready | made).items():
+                address = tensor.data_ptr() if tensor.numel() else self._session.nothing.data_ptr()
+                if not inner.set_tensor_address(name, address):
+                    raise EngineError(f"{self.name}: {name}: address refused, shape {_text(tensor.shape)}")
+            inner.set_device_memory(self._session.arena.reserve(context.size), context.size)
+            stream, current = self._session.stream, torch.cuda.current_stream()
+            stream.wait_stream(current)
+            if not inner.execute_async_v3(stream.cuda_stream):
+                raise EngineError(f"{self.name}: the run failed ({self._session.library.label})")
+            # What the caller frees or writes next is in order behind this run, without waiting here.
+            current.wait_stream(stream)
+            self._count(context)
+        return {name: tensor for name, tensor in made.items() if name not in drop}
+
+    def _prepared(self, name: str, inputs: Mapping[str, Tensor]) -> Tensor:
+        if name not in inputs:
+            raise EngineError(f"{self.name}: {name}: missing; given: {', '.join(inputs)}")
+        tensor = inputs[name].to(self._session.device, self.dtypes[name]).contiguous()
+        return tensor if tensor.data_ptr() % _ALIGNMENT == 0 else tensor.clone()
+
+    def _output(self, name: str, shape: tuple[int, ...], into: Mapping[str, Tensor], drop: Sequence[str]) -> Tensor:
+        dtype = self.dtypes[name]
+        if name in into:
+            tensor = into[name]
+            if tuple(tensor.shape) != shape or tensor.dtype != dtype or not tensor.is_contiguous():
+                raise EngineError(
+                    f"{self.name}: {name}: expected {dtype} {_text(shape)}, given {tensor.dtype} {_text(tensor.shape)}"
+                )
+            return tensor
+        if name not in drop:
+            return torch.empty(shape, dtype=dtype, device=self._session.device)
+        numel = torch.Size(shape).numel()
+        if name not in self._scratch or self._scratch[name].numel() < numel:
+            self._scratch[name] = torch.empty(numel, dtype=dtype, device=self._session.device)
+        return self._scratch[name]
+
+    def _context(self, ready: Mapping[str, Tensor]) -> _Context:
+        """The context of the profile that these shapes fit, with the shapes set."""
+        shapes = tuple(tuple(ready[name].shape) for name in self.inputs)
+        index = self._profile(shapes)
+        if index not in self._contexts:
+            self._contexts[index] = _Context(self._new_context(index))
+        context = self._contexts[index]
+        if context.shapes != shapes:
+            for name, shape in zip(self.inputs, shapes, strict=True):
+                if not context.inner.set_input_shape(name, shape):
+                    raise EngineError(f"{self.name}: {name}: shape {_text(shape)} refused")
+            context.size = int(context.inner.update_device_memory_size_for_shapes())
+            context.shapes = shapes
+        return context
+
+    def _profile(self, shapes: Sequence[tuple[int, ...]]) -> int:
+        misfits: list[tuple[int, str]] = []
+        for index, profile in enumerate(self._profiles):
+            wrong = [
+                f"{self.name}: {name}: expected {_range(*profile[name])}, given {_text(shape)}"
+                for name, shape in zip(self.inputs, shapes, strict=True)
+                if not _fits(shape, *profile[name])
+            ]
+            if not wrong:
+                return index
+            misfits.append((len(wrong), wrong[0]))
+        raise EngineError(min(misfits)[1])
+
+    def _new_context(self, index: int) -> Any:
+        inner = self._engine.create_execution_context(self._config)
+        if inner is None:
+            raise EngineError(f"{self.name}: no execution context ({self._session.library.label})")
+        if not inner.set_optimization_profile_async(index, self._session.stream.cuda_stream):
+            raise EngineError(f"{self.name}: profile {index} refused")
+        return inner
+
+    def _runtime_config(self) -> tuple[Any, Any]:
+        """How contexts are made: activation memory is ours, compiled kernels are kept on disk."""
+        trt = self._session.library.module
+        strategy = trt.ExecutionContextAllocationStrategy.USER_MANAGED
+        if not self._session.library.is_rtx:
+            return strategy, None
+        config = self._engine.create_runtime_config()
+        config.set_execution_context_allocation_strategy(strategy)
+        if self._session.cuda_graphs:
+            config.cuda_graph_strategy = trt.CudaGraphStrategy.WHOLE_GRAPH_CAPTURE
+        cache = config.create_runtime_cache()
+        if self._kernels.is_file() and not cache.deserialize(self._kernels.read_bytes()):
+            _LOG.warning("%s: kernels of another GPU, driver or version; compiled anew", self.name)
+        config.set_runtime_cache(cache)
+        return config, cache
+
+    def _count(self, context: _Context) -> None:
+        calls = context.calls[context.shapes] = context.calls.get(context.shapes, 0) + 1
+        if self._kernel_cache is None or calls not in _SAVE_AFTER:
+            return
+        self._session.stream.synchronize()
+        self._kernels.parent.mkdir(parents=True, exist_ok=True)
+        part = self._kernels.with_suffix(f".{os.getpid()}.part")
+        part.write_bytes(memoryview(self._kernel_cache.serialize()))
+        part.replace(self._kernels)
+
+
+def _torch_dtype(trt: Any, dtype: Any) -> torch.dtype:
+    known = {
+        trt.DataType.FLOAT: torch.float32,
+        trt.DataType.HALF: torch.float16,
+        trt.DataType.BF16: torch.bfloat16,
+        trt.DataType.INT64: torch.int64,
+        trt.DataType.INT32: torch.int32,
+        trt.DataType.UINT8: torch.uint8,
+        trt.DataType.BOOL: torch.bool,
+    }
+    return known[dtype]
+
+
+def _fits(shape: tuple[int, ...], least: tuple[int, ...], _: tuple[int, ...], most: tuple[int, ...]) -> bool:
+    return len(shape) == len(least) and all(a <= n <= b for a, n, b in zip(least, shape, most, strict=True))
+
+
+def _range(least: tuple[int, ...], _: tuple[int, ...], most: tuple[int, ...]) -> str:
+    return "[" + ", ".join(str(a) if a == b else f"{a}…{b}" for a, b in zip(least, most, strict=True)) + "]"
+
+
+def _text(shape: Sequence[int]) -> str:
+    return str(list(shape))
