@@ -33,7 +33,7 @@ class Residency:
         pin = self.device.type == "cuda"
         tensors = [t for module in modules for t in (*module.parameters(), *module.buffers())]
         unique = list({id(t): t for t in tensors}.values())
-        self._masters[name] = [(t, t.data.pin_memory() if pin else t.data) for t in unique]
+        self._masters[name] = [(t, t.data.cpu().pin_memory() if pin else t.data) for t in unique]
         for tensor, master in self._masters[name]:
             tensor.data = master
 

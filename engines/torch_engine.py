@@ -17,6 +17,7 @@ from engines.base import Engines, VaeState
 from engines.checkpoint import Checkpoint
 from engines.residency import Residency
 from engines.transformer_step import TextKeysValues, TimeEmbedding, TransformerStep, rotary_tables
+from engines.tuning import Tuning, tune_transformer, tune_vae
 from engines.vae_step import FramesStep, VaeStep, cache_shapes
 
 
@@ -40,19 +41,27 @@ class TorchTransformer:
     """`Transformer` on one device; `dtype` is what the blocks compute in, the time embedding stays float32.
 
     Args:
+        transformer: copied on the CPU; given away to a GPU, where a second copy is too much of a large one.
         name: under which its weights are claimed.
     """
 
     def __init__(
-        self, transformer: WanTransformer3DModel, residency: Residency, dtype: torch.dtype, name: str = "transformer"
+        self,
+        transformer: WanTransformer3DModel,
+        residency: Residency,
+        dtype: torch.dtype,
+        name: str = "transformer",
+        tuning: Tuning | None = None,
     ) -> None:
         self._residency, self._dtype, self._name = residency, dtype, name
         self._source = transformer
         self._time = copy.deepcopy(TimeEmbedding(transformer)).float()
-        self._step = TransformerStep(transformer).to(dtype)
         self._text = TextKeysValues(transformer)
+        self._step = TransformerStep(transformer, owned=residency.device.type == "cuda").to(dtype)
         self._text.text_embedder = copy.deepcopy(self._text.text_embedder).to(dtype)
         self._text.attentions = nn.ModuleList(cast(nn.Module, block.attn2) for block in self._step.blocks)  # shared
+        if tuning is not None:
+            self.fp8_linears = tune_transformer(self._step.to(residency.device), tuning)
         residency.add(name, self._time, self._text, self._step)
 
     @torch.inference_mode()
@@ -81,19 +90,23 @@ class TorchTransformer:
     ) -> tuple[Tensor, Tensor]:
         self._residency.claim(self._name)
         time = self._time(timesteps)
-        inputs = (x.to(self._dtype) for x in (latents, time, text, *rotary, cache))
-        velocity, keys_values = self._step(*inputs)
+        inputs = (x.to(self._dtype) for x in (text, *rotary, cache))
+        velocity, keys_values = self._step(latents.to(self._dtype), time, *inputs)
         return velocity.float(), keys_values
 
 
 class TorchVaeDecoder:
     """`VaeDecoder` on one device."""
 
-    def __init__(self, vae: AutoencoderKLWan, device: torch.device, dtype: torch.dtype) -> None:
+    def __init__(
+        self, vae: AutoencoderKLWan, device: torch.device, dtype: torch.dtype, tuning: Tuning | None = None
+    ) -> None:
         self._device, self._dtype = device, dtype
         self._vae = vae
         own = copy.deepcopy(vae)
         self._steps = [FramesStep(VaeStep(own, first=first)).to(device, dtype) for first in (True, False)]
+        for step in self._steps:
+            tune_vae(step, tuning or Tuning())
         self._shapes: dict[tuple[int, int], list[tuple[int, int, int, int, int]]] = {}
 
     def start(self, height: int, width: int) -> VaeState:
@@ -131,11 +144,18 @@ class TorchVaeEncoder:
         return (posterior.mode().float() - self._mean) / self._std
 
 
-def load(checkpoint: Checkpoint, *, device: torch.device, one_at_a_time: bool | None = None) -> Engines:
+def load(
+    checkpoint: Checkpoint,
+    *,
+    device: torch.device,
+    one_at_a_time: bool | None = None,
+    tuning: Tuning | None = None,
+) -> Engines:
     """All engines in float32 on the CPU, in bfloat16 on a GPU.
 
     Args:
         one_at_a_time: whether text encoder and transformers take turns on the device; None decides by free memory.
+        tuning: compilation and FP8; None for neither.
     """
     dtype = torch.float32 if device.type == "cpu" else torch.bfloat16
     precision = "fp32" if device.type == "cpu" else "bf16"
@@ -144,13 +164,14 @@ def load(checkpoint: Checkpoint, *, device: torch.device, one_at_a_time: bool | 
         one_at_a_time = device.type == "cuda" and _crowded(checkpoint, device, dtype)
     residency = Residency(device, one_at_a_time=one_at_a_time)
     second = checkpoint.transformer_2
+    parts = (f"PyTorch {torch.__version__.split('+')[0]}", precision, tuning.label if tuning else "", where)
     return Engines(
         text_encoder=TorchTextEncoder(checkpoint.text_encoder, residency, dtype),
-        transformer=TorchTransformer(checkpoint.transformer, residency, dtype),
-        vae_decoder=TorchVaeDecoder(checkpoint.vae, device, dtype),
+        transformer=TorchTransformer(checkpoint.transformer, residency, dtype, tuning=tuning),
+        vae_decoder=TorchVaeDecoder(checkpoint.vae, device, dtype, tuning),
         device=device,
-        label=f"PyTorch {torch.__version__.split('+')[0]} · {precision} · {where}",
-        transformer_2=None if second is None else TorchTransformer(second, residency, dtype, "transformer_2"),
+        label=" · ".join(part for part in parts if part),
+        transformer_2=None if second is None else TorchTransformer(second, residency, dtype, "transformer_2", tuning),
         vae_encoder=TorchVaeEncoder(checkpoint.vae, device, dtype),
     )
 

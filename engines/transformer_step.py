@@ -9,12 +9,15 @@ Does not know blocks, windows or schedules: what the caller gives as cache is wh
 from __future__ import annotations
 
 import copy
-from typing import cast
+from collections.abc import Callable
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
 from diffusers.models.transformers.transformer_wan import WanAttention, WanTransformer3DModel, WanTransformerBlock
 from torch import Tensor, nn
+
+CompileOptions = dict[str, "str | int | bool | Callable[..., Any]"]  # as torch.compile has it
 
 
 class TextKeysValues(nn.Module):
@@ -69,6 +72,12 @@ class TransformerStep(nn.Module):
         self.scale_shift_table = transformer.scale_shift_table
         for block in self.blocks:
             _halve_rotary(cast(WanTransformerBlock, block).attn1)
+        self.cache_layout: tuple[int, int, int] = (
+            transformer.config["num_layers"],
+            transformer.config["num_attention_heads"],
+            transformer.config["attention_head_dim"],
+        )
+        self._run_layer = self._layer
 
     def forward(
         self, latents: Tensor, time: Tensor, text: Tensor, cos: Tensor, sin: Tensor, cache: Tensor
@@ -94,17 +103,34 @@ class TransformerStep(nn.Module):
         own = []
         for i, module in enumerate(self.blocks):
             block = cast(WanTransformerBlock, module)
-            table = block.scale_shift_table.unsqueeze(2) + modulation
-            shift, scale, gate, ff_shift, ff_scale, ff_gate = table.unbind(1)  # each [F, 1, D]
-            out, keys_values = self._self_attention(block.attn1, _modulate(x, scale, shift), cos, sin, cache[i])
+            x, keys_values = self._run_layer(block, x, modulation, text[i], cos, sin, cache[i])
             own.append(keys_values)
-            x = (x + out * gate).to(x.dtype)
-            x = x + self._cross_attention(block.attn2, block.norm2(x), text[i])
-            out = block.ffn(_modulate(x, ff_scale, ff_shift))
-            x = (x + out * ff_gate).to(x.dtype)
         shift, scale = (self.scale_shift_table.unsqueeze(2) + temb).unbind(1)
         x = self.proj_out(_modulate(x, scale, shift))
         return _unpatchify(x, grid, p_h, p_w), torch.stack(own)
+
+    def compile_layers(self, options: CompileOptions) -> None:
+        """Compile what one layer does; the layers' weights are its inputs, so that all of them share one graph."""
+        self._run_layer = torch.compile(self._layer, fullgraph=True, dynamic=False, options=options)
+
+    def _layer(
+        self,
+        block: WanTransformerBlock,
+        x: Tensor,
+        modulation: Tensor,
+        text: Tensor,
+        cos: Tensor,
+        sin: Tensor,
+        cache: Tensor,
+    ) -> tuple[Tensor, Tensor]:
+        """x [F, n, D] through one layer, and its own keys and values."""
+        table = block.scale_shift_table.unsqueeze(2) + modulation
+        shift, scale, gate, ff_shift, ff_scale, ff_gate = table.unbind(1)  # each [F, 1, D]
+        out, keys_values = self._self_attention(block.attn1, _modulate(x, scale, shift), cos, sin, cache)
+        x = (x + out * gate).to(x.dtype)
+        x = x + self._cross_attention(block.attn2, block.norm2(x), text)
+        out = block.ffn(_modulate(x, ff_scale, ff_shift))
+        return (x + out * ff_gate).to(x.dtype), keys_values
 
     def _self_attention(
         self, attn: WanAttention, x: Tensor, cos: Tensor, sin: Tensor, cache: Tensor

@@ -1,0 +1,126 @@
+"""Linears in FP8 (e4m3), rowwise scaled, chosen layer by layer by the error that each one makes.
+
+Owns the quantised linear and the choice. On a GPU the product is `torch._scaled_mm`; elsewhere the same rounding is
+emulated in float32, so that the choice and its error can be tested without one. Does not know what a network computes.
+
+Rowwise scales: a scale for every output channel of the weights and for every token of the activations, as in "FP8
+Formats for Deep Learning" (arXiv 2209.05433) with e4m3 for both.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping
+
+import torch
+from torch import Tensor, nn
+
+_E4M3 = torch.float8_e4m3fn
+_LARGEST = torch.finfo(_E4M3).max
+_SMALLEST_SCALE = 1e-12  # a row of zeros
+
+
+class Fp8Linear(nn.Module):
+    """A linear whose weights are stored, and whose product is computed, in FP8.
+
+    Args:
+        linear: replaced by this; in_features and out_features are multiples of 16, as the GPU's product needs.
+    """
+
+    weight: Tensor
+    weight_scale: Tensor
+
+    def __init__(self, linear: nn.Linear) -> None:
+        super().__init__()
+        weight, scale = _rows_to_fp8(linear.weight.detach())
+        self.register_buffer("weight", weight)  # [out, in]
+        self.register_buffer("weight_scale", scale)  # float32 [out, 1]
+        self.bias: nn.Parameter | None = linear.bias
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x [..., in] float -> [..., out] of the same dtype."""
+        rows, scale = _rows_to_fp8(x.reshape(-1, x.shape[-1]))
+        if x.is_cuda:
+            out = torch._scaled_mm(  # pyright: ignore[reportPrivateUsage]
+                rows, self.weight.t(), scale_a=scale, scale_b=self.weight_scale.t(), out_dtype=torch.bfloat16
+            )
+        else:
+            out = (rows.float() @ self.weight.float().t()) * scale * self.weight_scale.t()
+        out = out.to(x.dtype).view(*x.shape[:-1], -1)
+        return out if self.bias is None else out + self.bias
+
+
+def linears(module: nn.Module) -> dict[str, nn.Linear]:
+    """The linears of the module that FP8 can take, by name."""
+    found = {name: child for name, child in module.named_modules() if isinstance(child, nn.Linear)}
+    return {n: child for n, child in found.items() if child.in_features % 16 == child.out_features % 16 == 0}
+
+
+def measure(module: nn.Module, names: Iterable[str], run: Callable[[], Tensor]) -> dict[str, float]:
+    """Relative error of `run()`, which uses the module, with each of these linears alone in FP8."""
+    exact = run()
+    errors: dict[str, float] = {}
+    for name in names:
+        linear = module.get_submodule(name)
+        quantise(module, [name])
+        errors[name] = _relative(run(), exact)
+        module.set_submodule(name, linear)
+    return errors
+
+
+def choose(errors: Mapping[str, float], sizes: Mapping[str, int], budget: float) -> tuple[str, ...]:
+    """The linears to quantise so that their errors, taken as independent, stay within `budget` together.
+
+    The most weights for the least squared error come first; a linear of error 0 was not run, so that nothing is known
+    of it, and it stays as it is.
+    """
+    used = (name for name, error in errors.items() if error > 0.0)
+    by_price = sorted(used, key=lambda name: (errors[name] ** 2 / sizes[name], name))
+    chosen: list[str] = []
+    squares = 0.0
+    for name in by_price:
+        if math.sqrt(squares + errors[name] ** 2) > budget:
+            continue
+        squares += errors[name] ** 2
+        chosen.append(name)
+    return tuple(sorted(chosen))
+
+
+def quantise_within(module: nn.Module, run: Callable[[], Tensor], budget: float) -> tuple[tuple[str, ...], float]:
+    """Quantise as much of the module as keeps the measured relative error of `run()` within `budget`.
+
+    Returns:
+        the names of the linears that are FP8 now, and the error measured with all of them.
+    """
+    exact = run()
+    originals = linears(module)
+    sizes = {name: linear.weight.numel() for name, linear in originals.items()}
+    errors = measure(module, originals, run)
+    allowance = budget
+    while True:
+        chosen = choose(errors, sizes, allowance)
+        quantise(module, chosen)
+        error = _relative(run(), exact)
+        if error <= budget:
+            return chosen, error
+        for name in chosen:  # errors that are not independent add up to more: try with less
+            module.set_submodule(name, originals[name])
+        allowance *= 0.8
+
+
+def quantise(module: nn.Module, names: Iterable[str]) -> None:
+    """Replace these linears of the module by FP8 ones."""
+    for name in names:
+        linear = module.get_submodule(name)
+        assert isinstance(linear, nn.Linear)
+        module.set_submodule(name, Fp8Linear(linear))
+
+
+def _rows_to_fp8(x: Tensor) -> tuple[Tensor, Tensor]:
+    """x [rows, n] -> e4m3 [rows, n] and float32 [rows, 1] with x near the product of both."""
+    scale = (x.abs().amax(dim=1, keepdim=True).float() / _LARGEST).clamp_min(_SMALLEST_SCALE)
+    return (x.float() / scale).clamp(-_LARGEST, _LARGEST).to(_E4M3), scale
+
+
+def _relative(a: Tensor, b: Tensor) -> float:
+    return float((a.float() - b.float()).norm() / b.float().norm())

@@ -1,0 +1,87 @@
+"""How the PyTorch engines are sped up: compilation and FP8. All of it is off unless it is asked for.
+
+Owns applying it to the stateless steps. Does not know blocks or jobs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from engines import fp8
+from engines.transformer_step import CompileOptions, TransformerStep
+
+
+@dataclass(frozen=True, slots=True)
+class Tuning:
+    """What to do.
+
+    Attributes:
+        compile: `torch.compile` of each transformer layer (one graph for all of them) and of the VAE steps.
+        cuda_graphs: let compiled graphs be replayed as CUDA graphs.
+        fp8_error: largest relative error of the velocity that FP8 linears may make together; None makes none.
+        channels_last: the VAE's weights and activations with channels innermost.
+    """
+
+    compile: bool = False
+    cuda_graphs: bool = False
+    fp8_error: float | None = None
+    channels_last: bool = False
+
+    @property
+    def label(self) -> str:
+        """For people: what is on, such as "fp8 · compiled"; "" where nothing is."""
+        return " · ".join(name for name, on in (("fp8", self.fp8_error is not None), ("compiled", self.compile)) if on)
+
+
+def tune_transformer(step: TransformerStep, tuning: Tuning) -> tuple[str, ...]:
+    """Apply to a transformer step, on its device and in its precision; returns the names of its FP8 linears."""
+    chosen: tuple[str, ...] = ()
+    if tuning.fp8_error is not None:
+        sample = _sample(step)
+        with torch.inference_mode():
+            chosen, _ = fp8.quantise_within(step, lambda: step(*sample)[0], tuning.fp8_error)
+    if tuning.compile:
+        step.compile_layers(_options(tuning))
+    return chosen
+
+
+def tune_vae(step: nn.Module, tuning: Tuning) -> None:
+    """Apply to a VAE step, on its device and in its precision."""
+    if tuning.channels_last:
+        for module in step.modules():
+            if isinstance(module, nn.Conv3d):
+                module.to(memory_format=torch.channels_last_3d)  # pyright: ignore[reportCallIssue]
+            elif isinstance(module, nn.Conv2d):
+                module.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+    if tuning.compile:
+        step.compile(fullgraph=True, dynamic=False, options=_options(tuning))
+
+
+def _options(tuning: Tuning) -> CompileOptions:
+    return {"triton.cudagraphs": tuning.cuda_graphs}
+
+
+def _sample(step: TransformerStep) -> tuple[Tensor, ...]:
+    """Random inputs of a small clip from a fixed seed: latents, time, text, cos, sin, cache."""
+    weight = step.patch_embedding.weight
+    generator = torch.Generator("cpu").manual_seed(0)
+    layers, heads, head_dim = step.cache_layout
+    dim = heads * head_dim
+    channels = step.patch_embedding.in_channels
+    tokens = 2 * 8 * 8
+
+    def normal(*shape: int) -> Tensor:
+        return torch.randn(shape, generator=generator).to(weight)
+
+    angles = torch.rand(tokens, head_dim // 2, generator=generator).to(weight) * torch.pi
+    return (
+        normal(1, channels, 2, 16, 16),
+        normal(2, 7, 1, dim).float(),
+        normal(layers, 2, heads, 64, head_dim),
+        angles.cos(),
+        angles.sin(),
+        normal(layers, 2, heads, 0, head_dim),
+    )
