@@ -96,11 +96,17 @@ class Session:
 
 
 class Clock:
-    """Wall-clock budget of a stage, from its start."""
+    """Wall-clock budget of a call, and which part of a stage's schedule it runs: a stage may take several calls.
 
-    def __init__(self, minutes: float) -> None:
+    Args:
+        minutes: of this call.
+        part: begin and end of the call on the stage's schedule, 0 to 1.
+    """
+
+    def __init__(self, minutes: float, part: tuple[float, float] = (0.0, 1.0)) -> None:
         self._start = time.monotonic()
         self._limit_s = minutes * 60
+        self.begin, self.end = part
 
     @property
     def seconds(self) -> float:
@@ -109,8 +115,8 @@ class Clock:
 
     @property
     def fraction(self) -> float:
-        """Part of the budget that is used, 0 to 1."""
-        return min(1.0, self.seconds / self._limit_s)
+        """Where the stage is on its schedule, `begin` to `end`."""
+        return self.begin + (self.end - self.begin) * min(1.0, self.seconds / self._limit_s)
 
 
 def synchronise(session: Session) -> None:

@@ -113,7 +113,7 @@ class Supply:
 def main() -> None:
     """Train until the time is up; averaged weights go to `<folder>/flow/`, all to `<folder>/flow_state.pt`."""
     args = _arguments()
-    clock = Clock(args.minutes)
+    clock = Clock(args.minutes, tuple(args.part))
     session = Session.start(args.seed)
     chance = random.Random(args.seed)  # the same on every process: all take the same size and loss at a step
     tokenizer = AutoTokenizer.from_pretrained(args.tokenizer)
@@ -126,8 +126,8 @@ def main() -> None:
     supply = _supply(args, session, tokenizer)
     averages = [Average(module, args.average) for module in networks.modules]
     log = Log(args.folder / "flow.jsonl" if session.is_main else None)
-    step, fraction, kept, saved_s = first, 0.0, _Means(), 0.0
-    while fraction < 1 and step - first < args.max_steps:
+    step, fraction, kept, saved_s = first, clock.begin, _Means(), 0.0
+    while fraction < clock.end and step - first < args.max_steps:
         mark = clock.seconds
         drawing_s = supply.fill(plan.to_fill(fraction, chance))
         for _ in range(PERIOD):
@@ -148,7 +148,7 @@ def main() -> None:
         if session.is_main and (step - first) % (5 * PERIOD) == 0:
             times = {"period_s": period_s, "drawing_s": drawing_s}
             log.write(step=step, seconds=clock.seconds, **times, **plan.drawn(), **kept.take())
-        if session.is_main and (clock.seconds - saved_s > SAVE_EVERY_S or fraction >= 1):
+        if session.is_main and (clock.seconds - saved_s > SAVE_EVERY_S):
             saved_s = clock.seconds
             save_networks(args.folder / "flow", networks, (averages[0].state_dict(), averages[1].state_dict()))
     if session.is_main:
@@ -238,6 +238,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--folder", type=Path, required=True, help="of the run: vae.pt is read, flow/ is written")
     parser.add_argument("--tokenizer", type=Path, required=True)
     parser.add_argument("--minutes", type=float, required=True)
+    parser.add_argument("--part", type=float, nargs=2, default=(0.0, 1.0), help="of the schedule that this call runs")
     parser.add_argument("--max-steps", type=int, default=10**9)
     parser.add_argument("--compile-only", action="store_true", help="fill the compiler's cache and end")
     parser.add_argument("--sizes", nargs="+", default=["384x224", "768x448", "1024x576", "576x1024", "1280x736"])

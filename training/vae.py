@@ -110,6 +110,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--folder", type=Path, required=True)
     parser.add_argument("--minutes", type=float, required=True)
+    parser.add_argument("--part", type=float, nargs=2, default=(0.0, 1.0), help="of the schedule that this call runs")
+    parser.add_argument("--compile", action="store_true", help="one graph for each chunk; sizes must not change then")
     parser.add_argument("--max-steps", type=int, default=10**9)
     parser.add_argument("--sizes", nargs="+", default=["768x448", "768x448", "384x224", "1280x736", "576x1024"])
     parser.add_argument("--crop", type=int, default=320)
@@ -120,7 +122,7 @@ def main() -> None:
     parser.add_argument("--lr", type=float, default=2e-3)
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
-    clock = Clock(args.minutes)
+    clock = Clock(args.minutes, tuple(args.part))
     session = Session.start(args.seed)
     rng = random.Random(args.seed * 1000 + session.rank)
     device, sizes = session.device, [config.Size.parse(text) for text in args.sizes]
@@ -128,10 +130,13 @@ def main() -> None:
     if (args.folder / "vae.pt").exists():
         vae.load_state_dict({k: t.float() for k, t in load(args.folder / "vae.pt")["weights"].items()})
     session.broadcast(vae)
+    if args.compile:
+        vae.encoder.compile(dynamic=False)
+        vae.decoder.compile(dynamic=False)
     optimizer, average = Optimizer([vae], lr=args.lr, weight_decay=1e-4), Average(vae, 0.998)
     log = Log(args.folder / "vae.jsonl" if session.is_main else None)
-    step, fraction = 0, 0.0
-    while fraction < 1 and step < args.max_steps:
+    step, fraction = 0, clock.begin
+    while fraction < clock.end and step < args.max_steps:
         with torch.no_grad():
             clips = draw_clips(rng, args.clips, args.frames, rng.choice(sizes), device)
         for _ in range(args.steps):
@@ -148,8 +153,9 @@ def main() -> None:
         if session.is_main and step % 100 < args.steps:
             shown = {name: float(value.detach()) for name, value in parts.items()}
             log.write(step=step, seconds=clock.seconds, norm=float(norm), **shown)
-    vae.load_state_dict(average.state_dict())
     if session.is_main:
+        vae = new_vae().to(device)  # not the compiled one: it would be compiled anew for the sizes measured
+        vae.load_state_dict(average.state_dict())
         mean, std, psnr = measure(vae, random.Random(7), 8 if device.type == "cuda" else 1, sizes[0], device)
         weights = {k: t.half() for k, t in average.state_dict().items()}
         states = {"weights": weights, "mean": mean.float().cpu(), "std": std.float().cpu(), "config": config.VAE}
