@@ -6,7 +6,7 @@ Owns the order and the stop flag. Knows no tensor layout, no box of MP4, no job.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -34,12 +34,18 @@ class Frames:
 
 
 def generate(
-    request: VideoRequest, model: Model, *, stop: Stop = never, observe: Observe = ignore
+    request: VideoRequest,
+    model: Model,
+    *,
+    known_styles: Mapping[str, styles.Style] | None = None,
+    stop: Stop = never,
+    observe: Observe = ignore,
 ) -> Generator[Frames]:
     """Make the frames of one clip, each the moment it exists.
 
     Args:
         request: a single clip (see `VideoRequest.clips` for a batch); seed -1 takes a random one.
+        known_styles: by name (see `styles.load_styles`); the shipped ones where not given.
         stop: asked before every denoising step and every latent; True ends the clip.
         observe: told after each piece of work.
 
@@ -54,7 +60,7 @@ def generate(
     schedule, plan = Schedule.of(request, spec), plan_blocks(request, spec.grid)
     num_blocks = len(plan.blocks)
 
-    styled = _styled(request)
+    styled = _styled(request, styles.load_styles() if known_styles is None else known_styles)
     prompt_embeds = [model.encode_prompt(runs) for runs in (styled.positive, styled.negative)]
     observe(Progress("text", 0, num_blocks, 0, 0, 0))
 
@@ -84,7 +90,12 @@ def generate(
 
 
 def stream(
-    request: VideoRequest, model: Model, *, stop: Stop = never, observe: Observe = ignore
+    request: VideoRequest,
+    model: Model,
+    *,
+    known_styles: Mapping[str, styles.Style] | None = None,
+    stop: Stop = never,
+    observe: Observe = ignore,
 ) -> Iterator[Poster | InitSegment | Fragment]:
     """Make the H.264 fragments of one clip, each the moment its frame is encoded; encoding overlaps the next block.
 
@@ -92,7 +103,8 @@ def stream(
     seed, is written into the stream's metadata.
     """
     request = request.with_seed()
-    frames = (made.pixels for made in generate(request, model, stop=stop, observe=observe))
+    made = generate(request, model, known_styles=known_styles, stop=stop, observe=observe)
+    frames = (some.pixels for some in made)
     with overlapped(frames, depth=8) as ready:
         yield from encode(
             ready,
@@ -104,8 +116,7 @@ def stream(
         )
 
 
-def _styled(request: VideoRequest) -> styles.StyledPrompt:
-    known = styles.load_styles()
+def _styled(request: VideoRequest, known: Mapping[str, styles.Style]) -> styles.StyledPrompt:
     if request.style and request.style not in known:
         listed = ", ".join(known)
         raise RequestError("style", request.style, f"one of {listed}", f"{listed} 之一")

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import styles
 from pipeline import Model, VideoRequest, generate, load_model, stream
 from pipeline.encode import Fragment, InitSegment, Poster
 from pipeline.errors import Cancelled, RequestError
@@ -126,6 +127,16 @@ def test_cancel_stops_within_one_step_and_keeps_what_was_made(tiny_model: Model)
     with pytest.raises(Cancelled):
         next(pieces)
     assert len([p for p in seen if p.stage == "denoise"]) == stopped_after
+
+
+def test_a_style_of_a_persons_own_reaches_the_picture(tiny_model: Model, plain: np.ndarray, tmp_path: Path) -> None:
+    file = tmp_path / "own.json"
+    file.write_text('[{"name": "Mine", "prompt": "{prompt}, chalk on slate", "negative_prompt": ""}]')
+    request = VideoRequest(prompt="猫", seed=5, seconds=2, style="Mine")
+    frames = generate(request, tiny_model, known_styles=styles.load_styles(file))
+    made = np.concatenate([made.pixels for made in itertools.islice(frames, 4)])
+    frames.close()
+    assert not np.array_equal(plain, made)
 
 
 def test_mistakes_name_their_field(tiny_model: Model) -> None:
