@@ -5,7 +5,9 @@ Nothing heavy is imported until engines are asked for, so that `engines.errors` 
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.util
+import logging
 from typing import TYPE_CHECKING
 
 from engines.errors import EngineError
@@ -14,32 +16,66 @@ if TYPE_CHECKING:
     from engines.base import Engines
     from engines.checkpoint import Checkpoint
 
-BACKENDS: tuple[str, ...] = ("auto", "torch", "openvino")
+BACKENDS: tuple[str, ...] = ("auto", "tensorrt", "torch", "openvino")
+_LOG = logging.getLogger(__name__)
 
 
 def load_engines(checkpoint: Checkpoint, backend: str = "auto") -> Engines:
-    """Make the engines of a checkpoint.
+    """Make the engines of a checkpoint. TensorRT plans that are not there yet are built first, in a process beside.
 
     Args:
         checkpoint: from `engines.checkpoint.read_checkpoint`.
-        backend: one of `BACKENDS`; "auto" takes a CUDA GPU where there is one, else OpenVINO, else PyTorch on the CPU.
+        backend: one of `BACKENDS`; "auto" takes TensorRT on a GPU that it supports, else PyTorch on a GPU, else
+            OpenVINO, else PyTorch on the CPU; the engines say why TensorRT was passed over.
 
     Raises:
         EngineError: the backend is unknown or cannot run here.
     """
     import torch
 
+    from engines import torch_engine
+    from engines.gpu import Reason, find_gpu, why_no_tensorrt
+
     if backend not in BACKENDS:
         raise EngineError(f"backend {backend!r}; allowed: {', '.join(BACKENDS)}")
-    has_openvino = importlib.util.find_spec("openvino") is not None
-    if backend == "auto":
-        backend = "openvino" if has_openvino and not torch.cuda.is_available() else "torch"
-    if backend == "openvino":
+    has_cuda, has_openvino = torch.cuda.is_available(), importlib.util.find_spec("openvino") is not None
+    reason = why_no_tensorrt(find_gpu())
+    if reason is None and not has_cuda:
+        reason = Reason("this PyTorch sees no GPU", "此 PyTorch 未检测到 GPU")
+    if backend == "tensorrt" and reason is not None:
+        raise EngineError(f"backend 'tensorrt': {reason.en}")
+    if backend == "tensorrt" or (backend == "auto" and reason is None):
+        try:
+            return _load_tensorrt(checkpoint)
+        except EngineError as error:
+            if backend == "tensorrt":
+                raise
+            _LOG.warning("TensorRT is passed over: %s", error)
+            reason = Reason(str(error), f"TensorRT 引擎不可用：{error}")
+    if backend == "openvino" or (backend == "auto" and has_openvino and not has_cuda):
         if not has_openvino:
             raise EngineError("backend 'openvino': the package openvino is not installed (pip install openvino)")
         from engines import openvino_engine
 
-        return openvino_engine.load(checkpoint)
-    from engines import torch_engine
+        engines = openvino_engine.load(checkpoint)
+    else:
+        engines = torch_engine.load(checkpoint, device=torch.device("cuda" if has_cuda else "cpu"))
+    return dataclasses.replace(engines, no_tensorrt=reason)
 
-    return torch_engine.load(checkpoint, device=torch.device("cuda" if torch.cuda.is_available() else "cpu"))
+
+def _load_tensorrt(checkpoint: Checkpoint) -> Engines:
+    from engines import build, tensorrt_engine
+    from engines.gpu import find_gpu
+    from engines.tensorrt_library import library_for
+
+    if checkpoint.transformer_2 is not None:
+        raise EngineError("backend 'tensorrt' runs one transformer; this checkpoint has two: use 'torch'")
+    gpu = find_gpu()
+    assert gpu is not None, "asked before"
+    library = library_for(gpu)
+    options = build.options_for(checkpoint.folder, build.local_target(gpu, library))
+    try:
+        plans = build.build_in_child(options, library)
+    except OSError as error:
+        raise EngineError(f"the engines cannot be kept on disk: {error}") from error
+    return tensorrt_engine.load(checkpoint, plans, library, precision=options.precision)

@@ -14,6 +14,8 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from engines.gpu import Reason
+
 
 class TextEncoder(Protocol):
     """Token ids to prompt embeddings (UMT5 in WAN)."""
@@ -87,6 +89,8 @@ class Engines:
         label: names the backend for people, e.g. "OpenVINO 2026.4 · bf16".
         transformer_2: the low-noise expert, where a checkpoint has two.
         vae_encoder: None where the backend has none; only chained blocks ask for it.
+        no_tensorrt: why these are not TensorRT's; None where they are, or where another backend was asked for by name
+            and nothing speaks against TensorRT.
     """
 
     text_encoder: TextEncoder
@@ -96,3 +100,4 @@ class Engines:
     label: str
     transformer_2: Transformer | None = None
     vae_encoder: VaeEncoder | None = None
+    no_tensorrt: Reason | None = None

@@ -143,8 +143,10 @@ def build_in_child(
     if fault is None:
         return root / options.name
     command = [sys.executable, "-m", "engines.build", "--child", "--library", library.name, *_arguments(options, root)]
-    with tempfile.TemporaryFile() as errors:
-        child = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=errors)
+    with (
+        tempfile.TemporaryFile() as errors,
+        subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=errors) as child,
+    ):
         latest = -1
         try:
             while child.poll() is None:
@@ -157,8 +159,7 @@ def build_in_child(
                     child.wait(0.2)
         finally:
             child.kill()
-            child.wait()
-        if child.returncode != 0:
+        if child.wait() != 0:
             errors.seek(0)
             last = errors.read().decode(errors="replace").strip().splitlines()[-3:]
             raise EngineError(f"the build of the engines failed (exit {child.returncode}): {' '.join(last)}")
@@ -246,7 +247,8 @@ def _end_with_parent() -> None:
     """End this process when the one that started it is gone: its end of our input closes."""
 
     def wait() -> None:
-        sys.stdin.buffer.read()
+        while os.read(0, 64):  # not through sys.stdin, whose lock would be held when this process ends by itself
+            pass
         os._exit(3)
 
     threading.Thread(target=wait, daemon=True).start()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,10 +60,11 @@ def compile_plan(options: Options, library: Library, name: str, onnx: Path, plan
         EngineError: the library refuses the graph or the target, and why.
     """
     os.environ["POLYGRAPHY_USE_TENSORRT_RTX"] = "1" if library.is_rtx else "0"
-    from polygraphy.backend import trt
+    from polygraphy.backend import trt as polygraphy_trt
     from polygraphy.exception import PolygraphyException
     from polygraphy.logger import G_LOGGER
 
+    trt: Any = polygraphy_trt  # its functions are made at run time
     G_LOGGER.module_severity = G_LOGGER.ERROR
     settings: dict[str, Any] = {"profiles": [_profile(trt.Profile(), p) for p in _ranges(options, name, onnx)]}
     if library.is_rtx:
@@ -74,8 +76,10 @@ def compile_plan(options: Options, library: Library, name: str, onnx: Path, plan
     else:
         config = trt.CreateConfig(**settings)
     try:
-        network = trt.network_from_onnx_path(str(onnx), strongly_typed=True)
-        serialized = trt.engine_bytes_from_network(network, config=config)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # Polygraphy sets what this TensorRT no longer needs
+            network = trt.network_from_onnx_path(str(onnx), strongly_typed=True)
+            serialized = trt.engine_bytes_from_network(network, config=config)
     except PolygraphyException as error:
         raise EngineError(f"{library.label}: engine {name} for {options.target}: {error}") from error
     with plan.open("wb") as file:
@@ -99,7 +103,8 @@ def _ranges(options: Options, name: str, onnx: Path) -> Iterator[Range]:
     cases = _cases(options, name)
     if options.profiles == "each":
         for case in cases:
-            yield {key: (_shape(dims, case),) * 3 for key, dims in inputs.items()}
+            exact = {key: _shape(dims, case) for key, dims in inputs.items()}
+            yield {key: (shape, shape, shape) for key, shape in exact.items()}
         return
     every = {key: [_shape(dims, case) for case in cases] for key, dims in inputs.items()}
     yield {key: (_each(min, shapes), shapes[-1], _each(max, shapes)) for key, shapes in every.items()}

@@ -7,7 +7,6 @@ torch only through `load`, in the thread, so that the page is up before torch is
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import logging
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -15,8 +14,8 @@ from dataclasses import asdict, dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
 
-import pynvml
-
+from engines import cache
+from engines.gpu import Gpu, Reason, find_gpu, why_no_tensorrt
 from pipeline.encode import Fragment, InitSegment, Poster, choose_encoder
 from pipeline.errors import Cancelled, WanError
 from pipeline.progress import Observe, Progress, Stop
@@ -24,8 +23,6 @@ from pipeline.request import VideoRequest
 
 if TYPE_CHECKING:
     from pipeline.model import Model
-
-MIN_DRIVER = (535, 54, 3)
 
 Stage = Literal["starting", "encoder", "loading", "warming", "ready", "failed"]
 _STAGES: Mapping[Stage, tuple[str, str]] = MappingProxyType(
@@ -43,35 +40,6 @@ _LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Gpu:
-    """The first NVIDIA GPU as NVML tells it.
-
-    Attributes:
-        name: as the driver calls it.
-        driver: version of the driver, as numbers.
-    """
-
-    name: str
-    driver: tuple[int, ...]
-
-
-def find_gpu() -> Gpu | None:
-    """Ask NVML; None without a driver or a GPU."""
-    try:
-        pynvml.nvmlInit()
-    except pynvml.NVMLError:
-        return None
-    try:
-        name = pynvml.nvmlDeviceGetName(pynvml.nvmlDeviceGetHandleByIndex(0))
-        driver = tuple(int(part) for part in pynvml.nvmlSystemGetDriverVersion().split("."))
-        return Gpu(name, driver)
-    except pynvml.NVMLError:
-        return None
-    finally:
-        pynvml.nvmlShutdown()
-
-
-@dataclass(frozen=True, slots=True)
 class TensorRt:
     """Whether TensorRT runs the model, and if not, why, in both languages."""
 
@@ -80,23 +48,23 @@ class TensorRt:
     reason_zh: str = ""
 
 
-def tensorrt_state(gpu: Gpu | None, backend: str) -> TensorRt:
+def tensorrt_state(gpu: Gpu | None, backend: str, passed_over: Reason | None = None) -> TensorRt:
     """What the status bar says.
 
     Args:
         gpu: the GPU, if there is one.
         backend: label of the backend that the model runs on; "" before it is loaded.
+        passed_over: why the engines that were loaded are not TensorRT's, as they say.
     """
     if "tensorrt" in backend.lower():
         return TensorRt(True)
-    if gpu is None:
-        return TensorRt(False, "no NVIDIA GPU", "没有 NVIDIA GPU")
-    if gpu.driver < MIN_DRIVER:
-        found = ".".join(map(str, gpu.driver))
-        return TensorRt(False, f"driver {found} is older than 535.54.03", f"驱动 {found} 低于 535.54.03")
-    if not any(importlib.util.find_spec(name) for name in ("tensorrt", "tensorrt_rtx")):
-        return TensorRt(False, "the TensorRT library is not installed", "未安装 TensorRT 库")
+    reason = passed_over or why_no_tensorrt(gpu)
+    if reason is not None:
+        return TensorRt(False, reason.en, reason.zh)
     if not backend:
+        percent = cache.making_percent()
+        if percent is not None:
+            return TensorRt(False, f"building the engines, {percent} %", f"正在构建引擎，{percent} %")
         return TensorRt(False, "still starting", "正在启动")
     return TensorRt(False, f"running on {backend}", f"正在使用 {backend}")
 
@@ -167,7 +135,7 @@ class Runtime:
             "backend": backend,
             "gpu": self._gpu.name if self._gpu else "",
             "encoder": encoder,
-            "trt": asdict(tensorrt_state(self._gpu, backend)),
+            "trt": asdict(tensorrt_state(self._gpu, backend, model.engines.no_tensorrt if model else None)),
             "defaults": _defaults(model) if model else None,
             "ready": stage == "ready",
             "stage": stage,

@@ -193,6 +193,7 @@ class Loaded:
 
     backend = "eager float32"
     spec = SimpleNamespace(name="tiny", guidance_scale=1.0, num_inference_steps=4)
+    engines = SimpleNamespace(no_tensorrt=None)
 
 
 @pytest.fixture
@@ -250,8 +251,8 @@ def test_a_model_that_does_not_load_is_told_and_fails_jobs_with_the_reason() -> 
     ("gpu", "backend", "on", "reason"),
     [
         (None, "eager", False, "no NVIDIA GPU"),
-        (runtime.Gpu("RTX 4090", (535, 54, 2)), "compile", False, "driver 535.54.2 is older than 535.54.03"),
-        (runtime.Gpu("RTX 4090", (535, 54, 3)), "tensorrt-rtx fp16", True, ""),
+        (runtime.Gpu("RTX 4090", (535, 54, 2), (8, 9)), "compile", False, "driver 535.54.2 is older than 535.54.03"),
+        (runtime.Gpu("RTX 4090", (535, 54, 3), (8, 9)), "tensorrt-rtx fp16", True, ""),
     ],
 )
 def test_what_the_status_bar_says_of_tensorrt(gpu: runtime.Gpu | None, backend: str, on: bool, reason: str) -> None:
@@ -261,12 +262,16 @@ def test_what_the_status_bar_says_of_tensorrt(gpu: runtime.Gpu | None, backend: 
 
 
 def test_tensorrt_is_off_where_its_library_is_missing_or_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
-    gpu = runtime.Gpu("RTX 4090", (570, 1))
+    gpu = runtime.Gpu("RTX 4090", (570, 1), (8, 9))
     monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
     assert "not installed" in runtime.tensorrt_state(gpu, "compile").reason_en
     monkeypatch.setattr("importlib.util.find_spec", lambda _: object())
     assert runtime.tensorrt_state(gpu, "compile").reason_en == "running on compile"
     assert runtime.tensorrt_state(gpu, "").reason_en == "still starting"
+    monkeypatch.setattr("engines.cache.making_percent", lambda: 40)
+    assert runtime.tensorrt_state(gpu, "").reason_en == "building the engines, 40 %"
+    failed = runtime.Reason("engine transformer: refused", "引擎 transformer：被拒绝")
+    assert runtime.tensorrt_state(gpu, "compile", failed).reason_zh == "引擎 transformer：被拒绝"
 
 
 # -- the entry ---------------------------------------------------------------------------------------------------------

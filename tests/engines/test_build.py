@@ -1,0 +1,208 @@
+"""Plans made for real, ahead of time, without a GPU; and what is damaged, foreign or half made is made anew."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from engines import build, cache, export
+from engines.compile import Options, _ranges
+from engines.errors import EngineError
+from engines.shapes import Shapes, read_shapes
+
+pytest.importorskip("tensorrt_rtx", reason="tensorrt_rtx is not installed (pip install -r requirements-trt.txt)")
+from engines.tensorrt_library import Library, import_library
+
+SIZES = ((96, 64), (64, 96))  # width, height in pixels: latents of 4 x 6 and 6 x 4
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="module")
+def library() -> Library:
+    return import_library("tensorrt_rtx")
+
+
+@pytest.fixture(scope="module")
+def shapes(tiny_folder: Path) -> Shapes:
+    return read_shapes(tiny_folder, frame_sizes=SIZES)
+
+
+@pytest.fixture(scope="module")
+def exported(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[Options, str, Path], None]:
+    """As `build._export`, but each graph is made once for the whole module: exporting takes longer than building."""
+    folder = tmp_path_factory.mktemp("onnx")
+
+    def copy(options: Options, name: str, path: Path) -> None:
+        made = folder / f"{name}-{options.precision}.onnx"
+        if not made.exists():
+            graph = export.graph(
+                tiny_folder,
+                name,
+                tokens=options.shapes.tokens,
+                precision=options.precision,
+                text_precision=options.text_precision,
+            )
+            export.write(graph, made)
+        shutil.copy(made, path)
+
+    return copy
+
+
+def _files(folder: Path) -> dict[str, int]:
+    return {path.name: path.stat().st_ino for path in folder.glob("*.plan")}
+
+
+@pytest.mark.parametrize(
+    ("target", "precision"), [("sm86", "fp16"), ("sm89", "fp16"), ("sm89", "bf16"), ("sm120", "fp16"), ("any", "bf16")]
+)
+def test_every_engine_compiles_ahead_of_time(
+    tiny_folder: Path,
+    shapes: Shapes,
+    library: Library,
+    exported: Callable[[Options, str, Path], None],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    target: str,
+    precision: build.Precision,
+) -> None:
+    monkeypatch.setattr(build, "_export", exported)
+    options = build.options_for(tiny_folder, target, precision=precision, shapes=shapes)
+    built: list[build.Built] = []
+    folder = build.build(options, library, root=tmp_path, observe=built.append)
+    assert [engine.name for engine in built] == list(export.GRAPHS)
+    assert all((folder / f"{engine.name}.plan").stat().st_size == engine.bytes > 0 for engine in built)
+    facts = json.loads((folder / "manifest.json").read_text())["facts"]
+    assert facts["target"] == target
+    assert facts["version"] == library.version
+    assert facts["precision"] == f"{precision}, text fp32"
+    assert cache.making_percent(root=tmp_path) is None
+    assert build.build(options, library, root=tmp_path) == folder
+
+
+def test_each_shape_by_itself(
+    tiny_folder: Path,
+    shapes: Shapes,
+    exported: Callable[[Options, str, Path], None],
+    tmp_path: Path,
+) -> None:
+    options = build.options_for(tiny_folder, "sm89", profiles="each", shapes=shapes)
+    exported(options, "transformer", tmp_path / "graph.onnx")
+    profiles = list(_ranges(options, "transformer", tmp_path / "graph.onnx"))
+    assert len(profiles) == len(shapes.sizes) * len(shapes.blocks)
+    assert all(least == usual == most for profile in profiles for least, usual, most in profile.values())
+    (one,) = _ranges(replace(options, profiles="one"), "transformer", tmp_path / "graph.onnx")
+    assert one["latents"] == ((1, 8, 1, 4, 4), (1, 8, 3, 4, 6), (1, 8, 3, 6, 6))
+    assert one["cache"] == ((2, 2, 2, 0, 24), (2, 2, 2, 24, 24), (2, 2, 2, 24, 24))
+
+
+def test_unknown_target_says_which_there_are(
+    tiny_folder: Path, shapes: Shapes, library: Library, tmp_path: Path
+) -> None:
+    with pytest.raises(EngineError, match=r"'sm90'.*sm86.*sm89"):
+        build.build(build.options_for(tiny_folder, "sm90", shapes=shapes), library, root=tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """`build` with one small engine that is really made, so that its faults can be tried quickly."""
+    made: list[str] = []
+    really = build.compile_plan
+
+    def compile_plan(options: Options, library: Library, name: str, onnx: Path, plan: Path) -> None:
+        made.append(name)
+        really(options, library, name, onnx, plan)
+
+    monkeypatch.setattr(build, "compile_plan", compile_plan)
+    monkeypatch.setattr(build, "_SHARES", {"text_keys_values": (50, 50)})
+    return made
+
+
+@pytest.mark.parametrize("fault", ["truncated", "checkpoint", "version", "half made"])
+def test_faults_are_found_and_mended(
+    tiny_folder: Path,
+    shapes: Shapes,
+    library: Library,
+    tmp_path: Path,
+    quick: list[str],
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    fault: str,
+) -> None:
+    checkpoint = Path(shutil.copytree(tiny_folder, tmp_path / "checkpoint"))
+    root = tmp_path / "plans"
+    options = build.options_for(checkpoint, "sm89", shapes=shapes)
+    folder = build.build(options, library, root=root)
+    plan = folder / "text_keys_values.plan"
+    whole = plan.read_bytes()
+    if fault == "truncated":
+        plan.write_bytes(whole[: len(whole) // 2])
+        expected = "damaged file text_keys_values.plan"
+    elif fault == "checkpoint":
+        weights = next((checkpoint / "transformer").glob("*.safetensors"))
+        data = bytearray(weights.read_bytes())
+        data[-1] ^= 1
+        weights.write_bytes(data)
+        expected = "stale: checkpoint was"
+    elif fault == "version":
+        monkeypatch.setattr(Library, "version", property(lambda _: "1.7.0.1"))
+        expected = "stale: version was 1.6.1.120, is 1.7.0.1"
+    else:
+        (folder / "manifest.json").unlink()
+        expected = "incomplete"
+    with caplog.at_level(logging.WARNING, logger="engines.cache"):
+        assert build.build(options, library, root=root) == folder
+    (line,) = (record.getMessage() for record in caplog.records if record.name == "engines.cache")
+    assert expected in line
+    assert len(quick) == 2
+    assert plan.stat().st_size >= len(whole) // 2 + 1
+    assert cache.find_fault(options.name, build.facts(options, library), root=root) is None
+
+
+def test_a_build_killed_half_way_leaves_nothing_that_is_used(
+    tiny_folder: Path, shapes: Shapes, library: Library, tmp_path: Path, quick: list[str]
+) -> None:
+    """A real build in a process of its own, killed without warning while it is at work."""
+    options = build.options_for(tiny_folder, "sm89", shapes=shapes)
+    sizes = [f"{w}x{h}" for w, h in SIZES]
+    command = [sys.executable, "-m", "engines.build", "--target", "sm89", "--out", str(tmp_path)]
+    child = subprocess.Popen([*command, "--model", str(tiny_folder), "--size", *sizes], cwd=ROOT)
+    deadline = time.monotonic() + 120
+    while cache.making_percent(root=tmp_path) is None:
+        assert time.monotonic() < deadline
+        assert child.poll() is None
+        time.sleep(0.05)
+    os.kill(child.pid, signal.SIGKILL)
+    child.wait()
+    assert [path.name.startswith(".making-") for path in tmp_path.iterdir()] == [True]
+    assert cache.making_percent(root=tmp_path) is None
+    assert cache.find_fault(options.name, root=tmp_path) == "not there"
+    folder = build.build(options, library, root=tmp_path)
+    assert list(tmp_path.iterdir()) == [folder]
+    assert quick == ["text_keys_values"]
+
+
+def test_a_child_can_be_stopped(tiny_folder: Path, shapes: Shapes, library: Library, tmp_path: Path) -> None:
+    options = build.options_for(tiny_folder, "sm89", shapes=shapes)
+    seen: list[int] = []
+    with pytest.raises(EngineError, match="stopped"):
+        build.build_in_child(options, library, root=tmp_path, observe=seen.append, stop=lambda: bool(seen))
+    assert seen
+    assert cache.making_percent(root=tmp_path) is None
+
+
+def test_a_child_that_fails_says_why(tiny_folder: Path, shapes: Shapes, library: Library, tmp_path: Path) -> None:
+    options = build.options_for(tiny_folder, "sm90", shapes=shapes)
+    with pytest.raises(EngineError, match=r"exit 1.*'sm90'"):
+        build.build_in_child(options, library, root=tmp_path)
