@@ -114,7 +114,7 @@ def _measure(request: VideoRequest, source: str | None, backend: str) -> dict[st
     for piece in stream(warm, model):
         if isinstance(piece, Fragment) and piece.index >= 5:
             break
-    with _Peak(machine.is_gpu) as peak:
+    with Peak(machine.is_gpu) as peak:
         begin = time.perf_counter()
         arrivals = [time.perf_counter() - begin for piece in stream(request, model) if isinstance(piece, Fragment)]
     whole, first = memory.time_terms(request, model.spec, sizes)
@@ -132,14 +132,14 @@ def _measure(request: VideoRequest, source: str | None, backend: str) -> dict[st
     }
 
 
-class _Peak:
+class Peak:
     """Largest use of memory while inside: this process's resident size, or the whole GPU's as NVML shows it."""
 
     def __init__(self, is_gpu: bool) -> None:
         self._is_gpu = is_gpu
         self.bytes = 0
 
-    def __enter__(self) -> _Peak:
+    def __enter__(self) -> Peak:
         self._done = threading.Event()
         self._thread = threading.Thread(target=self._watch)
         self._thread.start()

@@ -194,16 +194,26 @@ def time_terms(request: VideoRequest, spec: Spec, sizes: Sizes) -> tuple[dict[st
         first = first or {
             **whole,
             "forwards": float(forwards),
-            "linear_tflop": forwards * _linear_tflop(sizes, own),
-            "attention_tflop": forwards * _attention_tflop(sizes, own, seen),
+            "linear_tflop": forwards * linear_tflop(sizes, own),
+            "attention_tflop": forwards * attention_tflop(sizes, own, seen),
             "vae_gpixel": area,
         }
         forwards += (1 + schedule.is_guided) * recache
         whole["forwards"] += forwards
-        whole["linear_tflop"] += forwards * _linear_tflop(sizes, own)
-        whole["attention_tflop"] += forwards * _attention_tflop(sizes, own, seen)
+        whole["linear_tflop"] += forwards * linear_tflop(sizes, own)
+        whole["attention_tflop"] += forwards * attention_tflop(sizes, own, seen)
     whole["vae_gpixel"] = area * plan.num_frames
     return whole, first
+
+
+def linear_tflop(sizes: Sizes, tokens: int) -> float:
+    """Arithmetic of one forward's matrix products with weights."""
+    return 2.0 * sizes.transformer_parameters * tokens / 1e12
+
+
+def attention_tflop(sizes: Sizes, queries: int, keys: int) -> float:
+    """Arithmetic of one forward's self-attention."""
+    return 4.0 * queries * keys * sizes.dim * sizes.num_layers / 1e12
 
 
 def read_coefficients() -> dict[str, dict[str, Any]]:
@@ -225,14 +235,6 @@ def _tokens(spec: Spec, plan: Plan) -> int:
 def _in_forward(spec: Spec, block: int, context: int) -> int:
     """Latents that go through the transformer: a chained block takes its context along."""
     return block + (context if spec.strategy == "chained" else 0)
-
-
-def _linear_tflop(sizes: Sizes, tokens: int) -> float:
-    return 2.0 * sizes.transformer_parameters * tokens / 1e12
-
-
-def _attention_tflop(sizes: Sizes, queries: int, keys: int) -> float:
-    return 4.0 * queries * keys * sizes.dim * sizes.num_layers / 1e12
 
 
 def _sum(coefficients: Mapping[str, float], terms: Mapping[str, float]) -> float:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, cast, get_args
 
@@ -94,13 +95,16 @@ class Spec:
         return dataclasses.replace(self, grid=dataclasses.replace(self.grid, first_block=0, block=0, sink=0, window=0))
 
 
-def read_spec(configs: Configs) -> Spec:
+def read_spec(configs: Configs, streaming: Mapping[str, Any] | None = None) -> Spec:
     """The specification.
+
+    Args:
+        streaming: in place of the folder's streaming.json, for a checkpoint that is on no disk.
 
     Raises:
         CheckpointError: streaming.json has unknown or missing keys, or the scheduler is of an unknown class.
     """
-    said = _OPTIONAL | _streaming(configs)
+    said = _OPTIONAL | (_streaming(configs) if streaming is None else dict(streaming))
     transformer, vae, scheduler = configs.transformer, configs.vae, configs.scheduler
     grid = Grid(
         scale_spatial=_scale_spatial(vae),

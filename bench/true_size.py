@@ -1,0 +1,328 @@
+"""`python -m bench.true_size --model ti2v-5b|longlive-5b|a14b --random-weights`: WAN 2.2 at its true size.
+
+The walk with VAE and H.264, beside diffusers' `WanPipeline` on the same architecture, steps and size (its frames are
+not even encoded), each in a process of its own, so that neither's memory is the other's. Weights are random, from a
+fixed seed; `--source` takes a real checkpoint instead. `--tiny` is the same structure a few channels wide, for a CPU.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import dataclasses
+import gc
+import itertools
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from bench.memory_fit import Peak
+from bench.random_checkpoint import MODELS, random_checkpoint, random_configs
+from bench.report import add_save, emit, median
+from engines import torch_engine
+from engines.checkpoint import Checkpoint, read_checkpoint, read_configs
+from engines.tuning import Tuning
+from engines.vae_step import VaeStep, cache_shapes
+from pipeline import Model, VideoRequest, memory, stream
+from pipeline.__main__ import parse_size
+from pipeline.blocks import Plan
+from pipeline.blocks import plan as plan_blocks
+from pipeline.convert import LONGLIVE
+from pipeline.denoise import Branch, Schedule
+from pipeline.encode import Fragment
+from pipeline.spec import Spec, read_spec
+
+PROMPT = "一只青灰色机械猫在雨夜东京街头踱步，赛博朋克风格"
+# Dense bf16 and fp8 arithmetic of a GPU, TFLOP/s, from its data sheet.
+_PEAK_TFLOPS = {"H100": (989.0, 1979.0), "H200": (989.0, 1979.0), "RTX 4090": (165.0, 330.0)}
+
+
+class LongRequest(VideoRequest):
+    """A minute of video, which is not offered to people."""
+
+    @property
+    def num_frames(self) -> int:
+        return 60 * self.fps
+
+
+def main() -> None:
+    """Measure both sides, print one JSON object."""
+    options = _parse()
+    if options.part:
+        print(json.dumps(_PARTS[options.part](options)))
+        return
+    ours = _child("ours")
+    figures: dict[str, Any] = {"bench": "true_size", "model": options.model, **ours}
+    if not options.skip_diffusers:
+        theirs = _child("diffusers")
+        figures |= {
+            "diffusers": theirs,
+            "speedup_vs_diffusers": round(theirs["total_ms"] / ours["total_ms"], 3),
+            "gpu_peak_vs_diffusers": round(ours["gpu_peak_bytes"] / theirs["gpu_peak_bytes"], 3),
+        }
+    emit(figures, figures.pop("runs"), options.save)
+
+
+def _parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m bench.true_size", description=__doc__)
+    parser.add_argument("--model", choices=MODELS, default="longlive-5b")
+    weights = parser.add_mutually_exclusive_group(required=True)
+    weights.add_argument("--random-weights", action="store_true")
+    weights.add_argument("--source", type=Path, help="a local checkpoint of this architecture")
+    parser.add_argument("--tiny", action="store_true", help="a few channels wide")
+    parser.add_argument("--size", type=parse_size, default=(1280, 720), metavar="WxH")
+    parser.add_argument("--seconds", type=int, default=6)
+    parser.add_argument("--fps", type=int, default=24)
+    parser.add_argument("--steps", type=int, help="default: the checkpoint's own")
+    parser.add_argument("--guidance-scale", type=float, default=1.0)
+    parser.add_argument("--denoise-strength", type=float, default=0.75)
+    parser.add_argument("--whole-clip", action="store_true", help="one block, as diffusers does it")
+    parser.add_argument("--minute", action="store_true", help="also a minute of video")
+    parser.add_argument("--compile", action="store_true")
+    parser.add_argument("--cuda-graphs", action="store_true")
+    parser.add_argument("--channels-last", action="store_true")
+    parser.add_argument("--fp8-error", type=float, help="largest relative error of the velocity; default: no FP8")
+    parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--skip-diffusers", action="store_true")
+    parser.add_argument("--part", choices=tuple(_PARTS), help="measure this side alone, in this process")
+    add_save(parser)
+    return parser.parse_args()
+
+
+def _child(part: str) -> dict[str, Any]:
+    command = [sys.executable, "-m", "bench.true_size", *sys.argv[1:], "--part", part]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True)
+    if done.returncode:
+        raise SystemExit(f"{part}: exit {done.returncode}; what it said is above")
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def _ours(options: argparse.Namespace) -> dict[str, Any]:
+    """Our side: the walk, warm, and its stages one by one."""
+    device = _device()
+    checkpoint, spec = _checkpoint(options, device), _spec(options)
+    tuning = Tuning(options.compile, options.cuda_graphs, options.fp8_error, options.channels_last)
+    begin = time.perf_counter()
+    model = Model(spec, checkpoint.tokenizer, torch_engine.load(checkpoint, device=device, tuning=tuning))
+    vae_tflop = {first: _vae_tflop(checkpoint, first=first) for first in (True, False)}
+    sizes = _sizes(checkpoint)
+    del checkpoint
+    gc.collect()
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+    request = _request(options)
+    _stream(model, request)
+    warm_up_ms = 1000 * (time.perf_counter() - begin)
+    with Peak(device.type == "cuda") as peak:
+        runs = [_stream(model, dataclasses.replace(request, seed=1 + i)) for i in range(options.runs)]
+    figures: dict[str, Any] = {name: median(run[name] for run in runs) for name in runs[0]}
+    figures |= {"gpu_peak_bytes": peak.bytes, "warm_up_ms": round(warm_up_ms), "runs": runs}
+    if options.minute:
+        figures["minute"] = _stream(model, LongRequest(**dataclasses.asdict(request)))
+    figures |= _stages(model, request, sizes, vae_tflop)
+    return figures | {"precision": model.backend, "device": _device_name(device), "settings": _settings(options, spec)}
+
+
+def _diffusers(options: argparse.Namespace) -> dict[str, Any]:
+    """diffusers' side: text to frames in host memory, warm; everything in the same precision, VAE included."""
+    from diffusers import UniPCMultistepScheduler, WanPipeline
+
+    device = _device()
+    checkpoint, spec, request = _checkpoint(options, device), _spec(options), _request(options)
+    plan = plan_blocks(request, spec.whole_clip().grid)
+    index = random_configs(options.model).index
+    vae: Any = nn.Module.to(checkpoint.vae, dtype=checkpoint.transformer.dtype)
+    parts: dict[str, Any] = {
+        "tokenizer": checkpoint.tokenizer,
+        "text_encoder": checkpoint.text_encoder,
+        "vae": vae,
+        "scheduler": UniPCMultistepScheduler.from_config(checkpoint.scheduler),
+        "transformer": checkpoint.transformer,
+        "transformer_2": checkpoint.transformer_2,
+    }
+    options_of = {name: index[name] for name in ("boundary_ratio", "expand_timesteps")}
+    pipe = WanPipeline(**parts, **options_of)
+    pipe.set_progress_bar_config(disable=True)
+    # Two experts and their text encoder leave no room on one GPU: diffusers' own way to take turns.
+    if checkpoint.transformer_2 is not None and device.type == "cuda":
+        pipe.enable_model_cpu_offload()
+    else:
+        pipe.to(device)
+    scale = spec.grid.scale_spatial
+
+    def run() -> float:
+        begin = time.perf_counter()
+        pipe(
+            prompt=PROMPT,
+            negative_prompt="",
+            width=plan.width * scale,
+            height=plan.height * scale,
+            num_frames=1 + spec.grid.scale_temporal * (plan.blocks[-1].stop - 1),
+            num_inference_steps=options.steps or spec.num_inference_steps,
+            guidance_scale=options.guidance_scale,
+            generator=torch.Generator("cpu").manual_seed(0),
+            output_type="np",
+        )
+        return 1000 * (time.perf_counter() - begin)
+
+    run()
+    with Peak(device.type == "cuda") as peak:
+        times = [run() for _ in range(options.runs)]
+    return {"total_ms": median(times), "gpu_peak_bytes": peak.bytes}
+
+
+_PARTS: dict[str, Callable[[argparse.Namespace], dict[str, Any]]] = {"ours": _ours, "diffusers": _diffusers}
+
+
+def _stream(model: Model, request: VideoRequest) -> dict[str, float]:
+    begin = time.perf_counter()
+    arrivals = [1000 * (time.perf_counter() - begin) for piece in stream(request, model) if isinstance(piece, Fragment)]
+    fps = 1000 * (len(arrivals) - 1) / (arrivals[-1] - arrivals[0])
+    return {
+        "first_frame_ms": round(arrivals[0], 2),
+        "sustained_fps": round(fps, 3),
+        "total_ms": round(arrivals[-1], 2),
+    }
+
+
+def _stages(model: Model, request: VideoRequest, sizes: memory.Sizes, vae_tflop: dict[bool, float]) -> dict[str, Any]:
+    """ms of each stage alone, and how far it is from what the GPU's arithmetic allows."""
+    spec, engines = model.spec, model.engines
+    plan = plan_blocks(request, spec.grid)
+    embeds = model.encode_prompt([])
+    branch = Branch(engines.transformer, embeds)
+    tokens = torch.ones(1, spec.max_sequence_length, dtype=torch.int64)
+    result: dict[str, Any] = {"text_ms": _time(lambda: engines.text_encoder.encode(tokens, tokens))}
+    roofline: dict[str, Any] = {}
+    for name, block in (("first_denoise_step", plan.blocks[0]), ("denoise_step", plan.blocks[-1])):
+        own, cached = block.num_latents, len(block.context)
+        if spec.strategy == "chained":
+            own, cached = own + cached, 0
+        result[f"{name}_ms"] = _time(_velocity(spec, plan, branch, own, cached))
+        n = plan.height * plan.width // spec.grid.patch**2
+        tflop = memory.linear_tflop(sizes, own * n) + memory.attention_tflop(sizes, own * n, (own + cached) * n)
+        roofline[name] = _bound(result[f"{name}_ms"], tflop)
+    latent = torch.zeros(1, spec.channels, 1, plan.height, plan.width, device=engines.device)
+    state = engines.vae_decoder.start(plan.height, plan.width)
+    engines.vae_decoder.decode(latent, state)
+    first = lambda: engines.vae_decoder.decode(latent, engines.vae_decoder.start(plan.height, plan.width))  # noqa: E731
+    for name, is_first, run in (
+        ("vae_first", True, first),
+        ("vae_next", False, lambda: engines.vae_decoder.decode(latent, state)),
+    ):
+        result[f"{name}_ms"] = _time(run)
+        roofline[name] = _bound(result[f"{name}_ms"], vae_tflop[is_first] * plan.height * plan.width)
+    return result | {"roofline": roofline}
+
+
+def _velocity(spec: Spec, plan: Plan, branch: Branch, own: int, cached: int) -> Callable[[], Tensor]:
+    """One forward of `own` latents against `cached` ones."""
+    device = branch.text.device
+    latents = torch.randn(1, spec.channels, own, plan.height, plan.width).to(device)
+    timesteps = torch.full((own,), 500.0, device=device)
+    layers, pair, heads, _, head_dim = branch.text.shape
+    n = plan.height * plan.width // spec.grid.patch**2
+    cache = branch.text.new_zeros(layers, pair, heads, cached * n, head_dim)
+    rotary = branch.rotary(cached, latents)
+    return lambda: branch.transformer.velocity(latents, timesteps, branch.text, rotary, cache)
+
+
+def _sizes(checkpoint: Checkpoint) -> memory.Sizes:
+    modules = {name: getattr(checkpoint, name) for name in ("text_encoder", "transformer", "vae")}
+    parameters = {name: sum(p.numel() for p in module.parameters()) for name, module in modules.items()}
+    return memory.sizes_of(checkpoint.transformer.config, checkpoint.vae.config, parameters)
+
+
+def _vae_tflop(checkpoint: Checkpoint, *, first: bool) -> float:
+    """TFLOP of one VAE step by cell of the latent grid, counted on the meta device."""
+    step = VaeStep(checkpoint.vae, first=first)
+    size = 8
+    latent = torch.empty(1, int(checkpoint.vae.config["z_dim"]), 1, size, size, device="meta")
+    caches = [torch.empty(shape, device="meta") for shape in cache_shapes(checkpoint.vae, size, size)]
+    with FlopCounterMode(display=False) as counter:
+        copy.deepcopy(step).to("meta")(latent, *caches)
+    return counter.get_total_flops() / 1e12 / size**2
+
+
+def _bound(measured_ms: float, tflop: float) -> dict[str, float | None]:
+    """Against dense bf16 arithmetic, where the GPU's is known."""
+    name = _device_name(_device())
+    peak = next((bf16 for gpu, (bf16, _) in _PEAK_TFLOPS.items() if gpu in name), None)
+    bound = None if peak is None else round(1000 * tflop / peak, 3)
+    return {
+        "tflop": round(tflop, 4),
+        "tflops": round(1000 * tflop / measured_ms, 2),
+        "bf16_bound_ms": bound,
+        "times_bound": None if bound is None or bound == 0 else round(measured_ms / bound, 2),
+    }
+
+
+def _time(run: Callable[[], object], repeats: int = 10) -> float:
+    """Median ms of a call, the GPU's work included."""
+    times: list[float] = []
+    for _ in range(repeats + 2):
+        begin = time.perf_counter()
+        run()
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
+        times.append(1000 * (time.perf_counter() - begin))
+    return median(itertools.islice(times, 2, None))
+
+
+def _checkpoint(options: argparse.Namespace, device: torch.device) -> Checkpoint:
+    dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
+    if options.source is not None:
+        return read_checkpoint(options.source, dtype=dtype)
+    # Two experts are made in host memory: they do not fit on one GPU beside their text encoder.
+    where = torch.device("cpu") if options.model == "a14b" else device
+    return random_checkpoint(options.model, device=where, dtype=dtype, tiny=options.tiny)
+
+
+def _spec(options: argparse.Namespace) -> Spec:
+    if options.source is not None:
+        spec = read_spec(read_configs(options.source))
+    else:
+        configs = random_configs(options.model, tiny=options.tiny)
+        spec = read_spec(configs, LONGLIVE if options.model == "longlive-5b" else None)
+    return spec.whole_clip() if options.whole_clip else spec
+
+
+def _request(options: argparse.Namespace) -> VideoRequest:
+    width, height = options.size
+    return VideoRequest(
+        prompt=PROMPT,
+        width=width,
+        height=height,
+        seconds=options.seconds,
+        fps=options.fps,
+        seed=0,
+        num_inference_steps=options.steps,
+        guidance_scale=options.guidance_scale,
+        denoise_strength=options.denoise_strength,
+    )
+
+
+def _settings(options: argparse.Namespace, spec: Spec) -> dict[str, Any]:
+    request = _request(options)
+    grid = dataclasses.asdict(spec.grid)
+    return json.loads(request.to_json()) | {"grid": grid, "steps": Schedule.of(request, spec).num_steps}
+
+
+def _device() -> torch.device:
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def _device_name(device: torch.device) -> str:
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU"
+
+
+if __name__ == "__main__":
+    main()
