@@ -113,7 +113,7 @@ def build(
             with tempfile.TemporaryDirectory(dir=folder.parent) as temporary:
                 onnx = Path(temporary) / f"{name}.onnx"
                 cache.report(folder, done)
-                _export(options, name, onnx)
+                _export(options, library, name, onnx)
                 cache.report(folder, done + export_share)
                 compile_plan(options, library, name, onnx, plan)
             done += export_share + build_share
@@ -169,7 +169,7 @@ def build_in_child(
     return root / options.name
 
 
-def _export(options: Options, name: str, path: Path) -> None:
+def _export(options: Options, library: Library, name: str, path: Path) -> None:
     # Imported here: the app, which only watches the child, needs no exporter.
     from engines import export
 
@@ -179,6 +179,7 @@ def _export(options: Options, name: str, path: Path) -> None:
         tokens=options.shapes.tokens,
         precision=options.precision,
         text_precision=options.text_precision,
+        fused_attention=library.reads_attention,
     )
     export.write(graph, path)
 

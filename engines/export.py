@@ -97,7 +97,15 @@ class _VaeStep(nn.Module):
         return self.frames(latents.to(self.dtype), *caches)
 
 
-def graph(checkpoint: Path, name: str, *, tokens: int, precision: Precision, text_precision: Precision) -> Graph:
+def graph(
+    checkpoint: Path,
+    name: str,
+    *,
+    tokens: int,
+    precision: Precision,
+    text_precision: Precision,
+    fused_attention: bool = True,
+) -> Graph:
     """One of `GRAPHS`, with weights.
 
     Args:
@@ -105,7 +113,10 @@ def graph(checkpoint: Path, name: str, *, tokens: int, precision: Precision, tex
         tokens: of a prompt.
         precision: of the transformer and the VAE.
         text_precision: of the text encoder and the text keys and values.
+        fused_attention: write the transformer's attention and norms as operators of their own, which older runtimes
+            do not read, instead of as products and sums.
     """
+    opset = _FUSED_OPSET if fused_attention else _PLAIN_OPSET
     dtype, text_dtype = DTYPES[precision], DTYPES[text_precision]
     if name == "text_encoder":
         ids = torch.ones(1, tokens, dtype=torch.int64)
@@ -116,10 +127,10 @@ def graph(checkpoint: Path, name: str, *, tokens: int, precision: Precision, tex
         transformer = _read(WanTransformer3DModel, checkpoint / "transformer", torch_dtype=text_dtype)
         module = _TextKeysValues(TextKeysValues(transformer), text_dtype, dtype)
         embeds = torch.zeros(1, tokens, transformer.config["text_dim"])
-        return Graph(module, {"prompt_embeds": embeds}, ("text",), ({},), _FUSED_OPSET)
+        return Graph(module, {"prompt_embeds": embeds}, ("text",), ({},), opset)
     if name == "transformer":
         transformer = _read(WanTransformer3DModel, checkpoint / "transformer", torch_dtype=dtype)
-        return _transformer_graph(transformer, tokens, dtype)
+        return _transformer_graph(transformer, tokens, dtype, opset)
     return _vae_graph(checkpoint, name == "vae_first", dtype)
 
 
@@ -127,7 +138,7 @@ def _read(kind: Any, folder: Path, **dtype: torch.dtype) -> Any:
     return kind.from_pretrained(folder, local_files_only=True, use_safetensors=True, **dtype).eval()
 
 
-def _transformer_graph(transformer: WanTransformer3DModel, tokens: int, dtype: torch.dtype) -> Graph:
+def _transformer_graph(transformer: WanTransformer3DModel, tokens: int, dtype: torch.dtype, opset: int) -> Graph:
     config = transformer.config
     layers, heads, dim = (config[k] for k in ("num_layers", "num_attention_heads", "attention_head_dim"))
     _, p_h, p_w = config["patch_size"]
@@ -145,7 +156,7 @@ def _transformer_graph(transformer: WanTransformer3DModel, tokens: int, dtype: t
     f, r, c = Dim("frames", min=1, max=4096), Dim("rows", min=1, max=4096), Dim("columns", min=1, max=4096)
     table = {0: f, 1: r, 2: c}
     dims = ({2: f, 3: p_h * r, 4: p_w * c}, {0: f}, {}, table, table, {3: Dim("context", min=0, max=1 << 24)})
-    return Graph(_Transformer(transformer, dtype), inputs, ("velocity", "keys_values"), dims, _FUSED_OPSET)
+    return Graph(_Transformer(transformer, dtype), inputs, ("velocity", "keys_values"), dims, opset)
 
 
 def _vae_graph(checkpoint: Path, first: bool, dtype: torch.dtype) -> Graph:

@@ -38,6 +38,11 @@ class Library:
         """For people, e.g. "TensorRT-RTX 1.6.1"."""
         return f"TensorRT{'-RTX' if self.is_rtx else ''} {'.'.join(self.version.split('.')[:3])}"
 
+    @property
+    def reads_attention(self) -> bool:
+        """Whether it is sure to read opset 23's Attention: TensorRT-RTX as pinned, data-centre TensorRT from 11."""
+        return self.is_rtx or int(self.version.partition(".")[0]) >= 11
+
     def targets(self) -> frozenset[str]:
         """Names such as "sm89" that plans can be built for without that GPU; none with data-centre TensorRT."""
         if not self.is_rtx:

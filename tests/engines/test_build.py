@@ -39,11 +39,13 @@ def shapes(tiny_folder: Path) -> Shapes:
 
 
 @pytest.fixture(scope="module")
-def exported(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[Options, str, Path], None]:
+def exported(
+    tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[Options, Library, str, Path], None]:
     """As `build._export`, but each graph is made once for the whole module: exporting takes longer than building."""
     folder = tmp_path_factory.mktemp("onnx")
 
-    def copy(options: Options, name: str, path: Path) -> None:
+    def copy(options: Options, library: Library, name: str, path: Path) -> None:
         made = folder / f"{name}-{options.precision}.onnx"
         if not made.exists():
             graph = export.graph(
@@ -52,6 +54,7 @@ def exported(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Cal
                 tokens=options.shapes.tokens,
                 precision=options.precision,
                 text_precision=options.text_precision,
+                fused_attention=library.reads_attention,
             )
             export.write(graph, made)
         shutil.copy(made, path)
@@ -70,7 +73,7 @@ def test_every_engine_compiles_ahead_of_time(
     tiny_folder: Path,
     shapes: Shapes,
     library: Library,
-    exported: Callable[[Options, str, Path], None],
+    exported: Callable[[Options, Library, str, Path], None],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     target: str,
@@ -93,11 +96,12 @@ def test_every_engine_compiles_ahead_of_time(
 def test_each_shape_by_itself(
     tiny_folder: Path,
     shapes: Shapes,
-    exported: Callable[[Options, str, Path], None],
+    library: Library,
+    exported: Callable[[Options, Library, str, Path], None],
     tmp_path: Path,
 ) -> None:
     options = build.options_for(tiny_folder, "sm89", profiles="each", shapes=shapes)
-    exported(options, "transformer", tmp_path / "graph.onnx")
+    exported(options, library, "transformer", tmp_path / "graph.onnx")
     profiles = list(_ranges(options, "transformer", tmp_path / "graph.onnx"))
     assert len(profiles) == len(shapes.sizes) * len(shapes.blocks)
     assert all(least == usual == most for profile in profiles for least, usual, most in profile.values())

@@ -103,6 +103,21 @@ def test_transformer(
     assert (made["keys_values"] - keys_values).abs().max() <= 1e-4
 
 
+def test_transformer_for_runtimes_without_attention(
+    tiny_folder: Path, tiny_checkpoint: Checkpoint, tmp_path: Path
+) -> None:
+    graph = export.graph(
+        tiny_folder, "transformer", tokens=TOKENS, precision="fp32", text_precision="fp32", fused_attention=False
+    )
+    export.write(graph, tmp_path / "plain.onnx")
+    assert not {"Attention", "RMSNormalization"} & {n.op_type for n in onnx.load(tmp_path / "plain.onnx").graph.node}
+    inputs = _step_inputs(tiny_checkpoint, 3, 6, 4, 4)
+    session = onnxruntime.InferenceSession(tmp_path / "plain.onnx", providers=["CPUExecutionProvider"])
+    made = session.run(None, {key: value.numpy() for key, value in inputs.items()})
+    for a, b in zip(made, _step(tiny_checkpoint, inputs), strict=True):
+        assert np.abs(a - b.numpy()).max() <= 1e-4
+
+
 @torch.inference_mode()
 def test_vae_streams(exported: Exported, tiny_checkpoint: Checkpoint) -> None:
     """Three latents at a size of its own: caches to 1e-4, pixels to the rounding of a byte."""
