@@ -29,7 +29,9 @@ from pipeline.request import VideoRequest
 def main() -> None:
     """Measure, fit, print one JSON object."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--model")
+    parser.add_argument(
+        "--model", nargs="+", default=[""], help="several tell apart what grows with weights; default: the embedded one"
+    )
     parser.add_argument("--backend", default="auto")
     parser.add_argument("--sizes", type=parse_size, nargs="+", default=[(768, 432), (1024, 576), (1280, 720)])
     parser.add_argument("--seconds", type=int, nargs="+", default=[2, 4])
@@ -40,11 +42,15 @@ def main() -> None:
     add_save(parser)
     options = parser.parse_args()
     if options.one:
-        print(json.dumps(_measure(VideoRequest.from_mapping(json.loads(options.one)), options.model, options.backend)))
+        print(
+            json.dumps(
+                _measure(VideoRequest.from_mapping(json.loads(options.one)), options.model[0] or None, options.backend)
+            )
+        )
         return
-    grid = itertools.product(options.sizes, options.seconds, options.steps, options.guidance_scales)
+    grid = itertools.product(options.model, options.sizes, options.seconds, options.steps, options.guidance_scales)
     runs: list[dict[str, Any]] = []
-    for (width, height), seconds, steps, guidance_scale in grid:
+    for source, (width, height), seconds, steps, guidance_scale in grid:
         request = VideoRequest(
             prompt="一只红色的球从左向右移动",
             width=width,
@@ -55,7 +61,7 @@ def main() -> None:
             num_inference_steps=steps or None,
         )
         command = [sys.executable, "-m", "bench.memory_fit", "--one", request.to_json(), "--backend", options.backend]
-        command += ["--model", options.model] if options.model else []
+        command += ["--model", source] if source else []
         done = subprocess.run(command, check=True, capture_output=True, text=True)
         runs.append(json.loads(done.stdout.splitlines()[-1]))
         print(json.dumps(runs[-1]["measured"]), file=sys.stderr, flush=True)

@@ -35,7 +35,7 @@ def test_a_clip_with_its_settings(tiny_folder: Path, tmp_path: Path, capsys: pyt
         (["猫", "--size", "640x480"], 2, "size"),
         (["猫", "--style", "Baroque"], 2, "style"),
         (["猫", "--model", "./nowhere"], 1, "no such folder"),
-        (["猫", "--backend", "cuda"], 1, "auto, torch, openvino"),
+        (["猫", "--backend", "cuda"], 1, "allowed: auto, "),
     ],
 )
 def test_mistakes(
