@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import styles
 from pipeline.request import VideoRequest
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ def parse_args(args: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--model", help="hub id or folder in diffusers layout (default: the embedded model)")
     parser.add_argument("--backend", default="auto", help="what the model runs on (default: auto)")
     parser.add_argument("--jobs-dir", type=Path, default=Path("jobs"), help="where clips are kept (default: jobs)")
-    parser.add_argument("--style-file", type=Path, action="append", default=[], help="more styles; repeatable")
+    parser.add_argument("--styles", type=Path, action="append", default=[], help="more styles; repeatable")
     return parser.parse_args(args)
 
 
@@ -59,11 +60,16 @@ def main() -> None:
     from web import service
     from web.runtime import Runtime
 
-    runtime = Runtime(partial(load, args.model, args.backend), VideoRequest(prompt="warm up", seed=0))
+    try:
+        known_styles = styles.load_styles(*args.styles)
+    except styles.StyleError as error:
+        raise SystemExit(f"{error.message_zh}\n{error.message_en}") from None
+    warm_up = VideoRequest(prompt="warm up", seed=0)
+    runtime = Runtime(partial(load, args.model, args.backend), warm_up, known_styles)
     service.start(
         runtime,
         jobs_dir=args.jobs_dir,
-        style_files=args.style_file,
+        known_styles=known_styles,
         host=args.host,
         port=args.port,
         share=args.share,

@@ -20,6 +20,7 @@ from pipeline.encode import Fragment, InitSegment, Poster, choose_encoder
 from pipeline.errors import Cancelled, WanError
 from pipeline.progress import Observe, Progress, Stop
 from pipeline.request import VideoRequest
+from styles import Style
 
 if TYPE_CHECKING:
     from pipeline.model import Model
@@ -72,15 +73,19 @@ def tensorrt_state(gpu: Gpu | None, backend: str, passed_over: Reason | None = N
 class Runtime:
     """The model on its way from nothing to ready. Thread-safe; every public method may be called from any thread."""
 
-    def __init__(self, load: Callable[[], Model], warm_up: VideoRequest) -> None:
+    def __init__(
+        self, load: Callable[[], Model], warm_up: VideoRequest, known_styles: Mapping[str, Style] | None = None
+    ) -> None:
         """Nothing starts before `start`.
 
         Args:
             load: gives the model; called once, in a thread.
+            known_styles: what a request may name; the shipped ones where not given.
             warm_up: the beginning of this clip is made once, and thrown away, before the mark says ready.
         """
         self._load = load
         self._warm_up = warm_up
+        self._known_styles = known_styles
         self._lock = threading.Lock()
         self._stage: Stage = "starting"
         self._model: Model | None = None
@@ -114,7 +119,7 @@ class Runtime:
         """
         if self._model is None:
             raise WanError(f"the model did not load: {self._error}") from self._error
-        return _stream(request, self._model, stop, observe)
+        return _stream(request, self._model, self._known_styles, stop, observe)
 
     def status(self) -> dict[str, Any]:
         """JSON members for `GET /status`.
@@ -169,12 +174,12 @@ class Runtime:
 
 
 def _stream(
-    request: VideoRequest, model: Model, stop: Stop, observe: Observe
+    request: VideoRequest, model: Model, known_styles: Mapping[str, Style] | None, stop: Stop, observe: Observe
 ) -> Iterator[Poster | InitSegment | Fragment]:
     # Imported here because it imports torch, which takes longer than the page may.
     from pipeline import stream
 
-    return stream(request, model, stop=stop, observe=observe)
+    return stream(request, model, known_styles=known_styles, stop=stop, observe=observe)
 
 
 def _defaults(model: Model) -> dict[str, Any]:
@@ -190,5 +195,5 @@ def _begin(request: VideoRequest, model: Model) -> None:
         latest = progress.block
 
     with contextlib.suppress(Cancelled):
-        for _ in _stream(request, model, lambda: latest > 1, observe):
+        for _ in _stream(request, model, None, lambda: latest > 1, observe):
             pass

@@ -5,7 +5,7 @@ Owns that order and the arguments of `launch`. Does not know the model: what mak
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -63,7 +63,7 @@ def start(
     backend: Backend,
     *,
     jobs_dir: Path,
-    style_files: Sequence[Path] = (),
+    known_styles: Mapping[str, styles.Style],
     host: str | None = None,
     port: int | None = None,
     share: bool = False,
@@ -74,22 +74,20 @@ def start(
     Args:
         backend: makes the clips, from when its start is over.
         jobs_dir: folder of all jobs; made if missing.
-        style_files: styles besides the shipped ones.
+        known_styles: by name, what the page offers.
         host, port: None for Gradio's own choice, which a Space sets.
         share: whether to open a public link as well.
         auth: users with their passwords; None for no login.
 
     Raises:
-        StyleError: a style file that cannot be used.
         OSError: the port is taken, or the folder of the jobs cannot be made.
     """
-    known = styles.load_styles(*style_files)
     examples = styles.load_examples()
     memory = MemoryMonitor()
     manager = JobManager(
-        jobs_dir, backend.produce, memory_used=lambda: memory.read().used_bytes, check=style_check(known)
+        jobs_dir, backend.produce, memory_used=lambda: memory.read().used_bytes, check=style_check(known_styles)
     )
-    page = ui.build(known, examples, backend.has_gpu, partial(api.add, manager))
+    page = ui.build(known_styles, examples, backend.has_gpu, partial(api.add, manager))
     app, _, _ = page.launch(
         server_name=host,
         server_port=port,

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+import styles
 from pipeline.encode import Fragment, InitSegment, Poster, encode
 from pipeline.errors import Cancelled, WanError
 from pipeline.progress import Observe, Progress, Stop
@@ -97,7 +98,7 @@ def main() -> None:
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--jobs-dir", type=Path, required=True)
     args = parser.parse_args()
-    service.start(Drawn(), jobs_dir=args.jobs_dir, port=args.port).wait()
+    service.start(Drawn(), jobs_dir=args.jobs_dir, known_styles=styles.load_styles(), port=args.port).wait()
 
 
 if __name__ == "__main__":

@@ -201,7 +201,8 @@ def walk(monkeypatch: pytest.MonkeyPatch) -> list[VideoRequest]:
     """Clips that were begun, in place of the walk itself."""
     begun: list[VideoRequest] = []
 
-    def stream(request: VideoRequest, _: Any, *, stop: Stop, observe: Observe) -> Iterator[Any]:
+    def stream(request: VideoRequest, _: Any, *, known_styles: object, stop: Stop, observe: Observe) -> Iterator[Any]:
+        assert known_styles is None
         begun.append(request)
         for block in range(9):
             observe(Progress("decode", block, 9, 0, 0, block))
