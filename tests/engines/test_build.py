@@ -16,9 +16,10 @@ from pathlib import Path
 
 import pytest
 
-from engines import build, cache, export
+from engines import build, cache
 from engines.compile import Options, _ranges
 from engines.errors import EngineError
+from engines.export import GRAPHS
 from engines.shapes import Shapes, read_shapes
 
 pytest.importorskip("tensorrt_rtx", reason="tensorrt_rtx is not installed (pip install -r requirements-trt.txt)")
@@ -39,51 +40,45 @@ def shapes(tiny_folder: Path) -> Shapes:
 
 
 @pytest.fixture(scope="module")
-def exported(
-    tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Callable[[Options, Library, str, Path], None]:
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Options, Library, str, Path], None]:
     """As `build._export`, but each graph is made once for the whole module: exporting takes longer than building."""
     folder = tmp_path_factory.mktemp("onnx")
+    really = build._export
 
     def copy(options: Options, library: Library, name: str, path: Path) -> None:
-        made = folder / f"{name}-{options.precision}.onnx"
+        made = folder / f"{options.checkpoint.name}-{name}-{options.precision}.onnx"
         if not made.exists():
-            graph = export.graph(
-                tiny_folder,
-                name,
-                tokens=options.shapes.tokens,
-                precision=options.precision,
-                text_precision=options.text_precision,
-                fused_attention=library.reads_attention,
-            )
-            export.write(graph, made)
+            really(options, library, name, made)
         shutil.copy(made, path)
 
     return copy
 
 
-def _files(folder: Path) -> dict[str, int]:
-    return {path.name: path.stat().st_ino for path in folder.glob("*.plan")}
-
-
 @pytest.mark.parametrize(
-    ("target", "precision"), [("sm86", "fp16"), ("sm89", "fp16"), ("sm89", "bf16"), ("sm120", "fp16"), ("any", "bf16")]
+    ("model", "target", "precision"),
+    [
+        ("embedded", "sm86", "fp16"),
+        ("embedded", "sm89", "fp16"),
+        ("embedded", "sm120", "fp16"),
+        ("tiny", "sm89", "bf16"),
+        ("tiny", "any", "bf16"),
+    ],
 )
 def test_every_engine_compiles_ahead_of_time(
     tiny_folder: Path,
-    shapes: Shapes,
     library: Library,
     exported: Callable[[Options, Library, str, Path], None],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
+    model: str,
     target: str,
     precision: build.Precision,
 ) -> None:
     monkeypatch.setattr(build, "_export", exported)
-    options = build.options_for(tiny_folder, target, precision=precision, shapes=shapes)
+    options = build.options_for(build.EMBEDDED if model == "embedded" else tiny_folder, target, precision=precision)
     built: list[build.Built] = []
     folder = build.build(options, library, root=tmp_path, observe=built.append)
-    assert [engine.name for engine in built] == list(export.GRAPHS)
+    assert [engine.name for engine in built] == list(GRAPHS)
     assert all((folder / f"{engine.name}.plan").stat().st_size == engine.bytes > 0 for engine in built)
     facts = json.loads((folder / "manifest.json").read_text())["facts"]
     assert facts["target"] == target
