@@ -216,7 +216,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     given = parser.parse_args(argv)
     if given.child:
         _end_with_parent()
-    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it warns of operators that no graph here has
+    logging.getLogger("torch.onnx._internal.exporter._registration").setLevel(logging.ERROR)  # of no operator here
     try:
         target, library = _target_and_library(given.target, given.library)
         shapes = read_shapes(given.model, frame_sizes=tuple(given.size or FRAME_SIZES), blocks=_tuple(given.blocks))
