@@ -44,7 +44,7 @@ def test_every_block_of_every_clip_has_a_shape(tmp_path: Path, streaming: object
 def test_a_configuration_without_what_is_needed_is_refused(tmp_path: Path) -> None:
     folder = tiny.save(tmp_path)
     (folder / "streaming.json").write_text("{}")
-    with pytest.raises(CheckpointError, match="no .max_sequence_length"):
+    with pytest.raises(CheckpointError, match=r"no .max_sequence_length"):
         read_shapes(folder)
     (folder / "vae" / "config.json").unlink()
     with pytest.raises(CheckpointError, match=r"missing file: vae/config\.json"):
