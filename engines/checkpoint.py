@@ -6,7 +6,6 @@ Does not know backends or block sizes.
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from safetensors import SafetensorError, safe_open
 from transformers import AutoTokenizer, PreTrainedTokenizerBase, UMT5EncoderModel
 
 from engines.errors import CheckpointError
+from engines.json_file import read_json
 
 _COMPONENTS = {"transformer": "WanTransformer3DModel", "vae": "AutoencoderKLWan", "text_encoder": "UMT5EncoderModel"}
 _SECOND = "transformer_2"
@@ -73,7 +73,7 @@ def read_configs(folder: Path) -> Configs:
     Raises:
         CheckpointError: a file is missing or damaged, a component is of another class, or weights are not safetensors.
     """
-    index = _read_json(folder / "model_index.json")
+    index = read_json(folder / "model_index.json")
     has_second = (index.get(_SECOND) or [None])[0] is not None
     expected = _COMPONENTS | ({_SECOND: "WanTransformer3DModel"} if has_second else {})
     for name, needed in expected.items():
@@ -86,8 +86,8 @@ def read_configs(folder: Path) -> Configs:
     return Configs(
         folder=folder,
         index=index,
-        scheduler=_read_json(folder / "scheduler" / "scheduler_config.json"),
-        **{name: _read_json(folder / name / "config.json") for name in expected},
+        scheduler=read_json(folder / "scheduler" / "scheduler_config.json"),
+        **{name: read_json(folder / name / "config.json") for name in expected},
     )
 
 
@@ -144,7 +144,7 @@ def _weight_files(folder: Path, name: str) -> list[Path]:
     """The component's files of weights, every shard that its index names among them."""
     indices = sorted((folder / name).glob("*.safetensors.index.json"))
     if indices:
-        shards = sorted(set(_read_json(indices[0])["weight_map"].values()))
+        shards = sorted(set(read_json(indices[0])["weight_map"].values()))
         for shard in shards:
             if not (folder / name / shard).is_file():
                 raise CheckpointError(f"{folder.name}: missing file: {name}/{shard} (of {len(shards)} shards)")
@@ -153,12 +153,3 @@ def _weight_files(folder: Path, name: str) -> list[Path]:
     if not files:
         raise CheckpointError(f"{folder.name}: no .safetensors in {name}/ (other formats are not read)")
     return files
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise CheckpointError(f"missing file: {path.parent.name}/{path.name}") from None
-    except json.JSONDecodeError as error:
-        raise CheckpointError(f"{path.parent.name}/{path.name} is not JSON: {error}") from None

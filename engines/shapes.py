@@ -6,12 +6,12 @@ of a clip may ask for these shapes and no others.
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from engines.errors import CheckpointError
+from engines.json_file import read_json
 
 FRAME_SIZES: tuple[tuple[int, int], ...] = ((768, 432), (1024, 576), (576, 1024), (1280, 720))
 
@@ -66,8 +66,11 @@ def read_shapes(
         CheckpointError: a configuration file is missing or has not what is needed.
     """
     path = checkpoint / "streaming.json"
-    said = _read(path) if path.is_file() else _PUBLIC
-    vae, transformer = _read(checkpoint / "vae" / "config.json"), _read(checkpoint / "transformer" / "config.json")
+    said = read_json(path) if path.is_file() else _PUBLIC
+    vae, transformer = (
+        read_json(checkpoint / "vae" / "config.json"),
+        read_json(checkpoint / "transformer" / "config.json"),
+    )
     try:
         patch = transformer["patch_size"][1]
         scale = 2 ** len(vae["temperal_downsample"]) * (vae.get("patch_size") or 1)
@@ -89,12 +92,3 @@ def _blocks(said: dict[str, Any]) -> tuple[tuple[int, int], ...]:
         context = {*range(min(sink, start)), *range(max(start - window, 0), start)}
         found.append((later, len(context)))
     return tuple(dict.fromkeys(found))
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise CheckpointError(f"missing file: {path.parent.name}/{path.name}") from None
-    except json.JSONDecodeError as error:
-        raise CheckpointError(f"{path.parent.name}/{path.name} is not JSON: {error}") from None
