@@ -14,10 +14,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import styles
+from engines import BACKENDS, cache
+from engines.arenas import use_one_arena
 from pipeline.request import VideoRequest
 
 if TYPE_CHECKING:
     from pipeline.model import Model
+    from pipeline.progress import Stop
 
 
 def parse_args(args: list[str] | None = None) -> argparse.Namespace:
@@ -31,7 +34,8 @@ def parse_args(args: list[str] | None = None) -> argparse.Namespace:
         "--auth", metavar="USER:PASSWORD", action="append", type=_login, help="ask for a login; repeatable"
     )
     parser.add_argument("--model", help="hub id or folder in diffusers layout (default: the embedded model)")
-    parser.add_argument("--backend", default="auto", help="what the model runs on (default: auto)")
+    parser.add_argument("--backend", choices=BACKENDS, default="auto", help="what the model runs on (default: auto)")
+    parser.add_argument("--rebuild-engines", action="store_true", help="delete the cached engines and build them anew")
     parser.add_argument("--jobs-dir", type=Path, default=Path("jobs"), help="where clips are kept (default: jobs)")
     parser.add_argument("--styles", type=Path, action="append", default=[], help="more styles; repeatable")
     return parser.parse_args(args)
@@ -44,32 +48,36 @@ def _login(value: str) -> tuple[str, str]:
     return user, password
 
 
-def load(source: str | None, backend: str) -> Model:
+def load(source: str | None, backend: str, stop: Stop) -> Model:
     """Load the model; called in the background, because this imports torch."""
     from pipeline import load_model
 
-    return load_model(source, backend=backend)
+    return load_model(source, backend=backend, stop=stop)
 
 
 def main() -> None:
     """Start everything and stay until interrupted."""
     args = parse_args()
+    use_one_arena()  # before any library starts its threads
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("httpx").setLevel(logging.WARNING)
     os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # read when Gradio is imported, so before the next lines
     from web import service
     from web.runtime import Runtime
+    from web.shelf import StyleShelf
 
     try:
-        known_styles = styles.load_styles(*args.styles)
+        shelf = StyleShelf(styles.load_styles(*args.styles))
     except styles.StyleError as error:
         raise SystemExit(f"{error.message_zh}\n{error.message_en}") from None
+    if args.rebuild_engines:
+        cache.clear()
     warm_up = VideoRequest(prompt="warm up", seed=0)
-    runtime = Runtime(partial(load, args.model, args.backend), warm_up, known_styles)
+    runtime = Runtime(partial(load, args.model, args.backend), warm_up, shelf, learnt=args.jobs_dir / "measured.json")
     service.start(
         runtime,
         jobs_dir=args.jobs_dir,
-        known_styles=known_styles,
+        shelf=shelf,
         host=args.host,
         port=args.port,
         share=args.share,

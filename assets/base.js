@@ -6,8 +6,11 @@
   "use strict";
   const wan = window.wan;
   const { setup } = wan;
+  wan.mount = {}; // what draws each place of the page, by its name in web/
   wan.parts = {}; // elements of the page, filled by `wan.mount`
   wan.job = { id: null, session: null, state: null, clips: [], states: {}, notice: "", streaming: true };
+  wan.followers = []; // called whenever the job was drawn anew
+  wan.statusFollowers = []; // called with every answer of /status
   wan.status = null; // the last answer of /status; `wan.offline` when the server does not answer
   wan.debug = new URLSearchParams(location.search).get("debug") === "1";
 
@@ -24,6 +27,7 @@
     node.onclick = onclick;
     return node;
   };
+  wan.bytes = (n) => (n < 1e9 ? `${Math.round(n / 1e6)} MB` : `${(n / 1e9).toFixed(1)} GB`);
   wan.sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
   /* Storage may be full, or closed to this page as in a private frame: then nothing is kept, and nothing breaks. */

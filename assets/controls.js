@@ -1,14 +1,15 @@
-/* The controls: a request out of their values and back, presets, examples, the final prompt, what survives a reload.
+/* The controls: a request out of their values and back, presets, what survives a reload.
  *
  * Owns no control itself: Gradio does, and hands the values over in the order of `wan.setup.values`.
  */
 (() => {
   "use strict";
   const wan = window.wan;
-  const { $, el, button, t, own, parts, setup } = wan;
+  const { $, el, t, parts, setup } = wan;
   const SAME_NAME = ["prompt", "negative_prompt", "style", "seconds", "fps", "denoise_strength", "seed", "batch_size"];
 
   const byName = (values) => Object.fromEntries(setup.values.map((name, i) => [name, values[i]]));
+  wan.valueOf = (name) => parts.values?.[setup.values.indexOf(name)];
 
   wan.toRequest = (values) => {
     const v = byName(values);
@@ -22,7 +23,7 @@
   };
 
   /* Fields of a request as values of the controls; what is not given stays. */
-  function spread(fields, current) {
+  wan.spread = (fields, current) => {
     const values = byName(current);
     if (fields.width) values.size = `${fields.width}×${fields.height}`;
     for (const name of SAME_NAME) if (name in fields) values[name] = fields[name];
@@ -32,23 +33,16 @@
       values.steps = fields.num_inference_steps ?? values.steps;
     }
     return setup.values.map((name) => values[name]);
-  }
-
-  /* Type into one of Gradio's own inputs as a person would, so that its value follows. */
-  function type(selector, value) {
-    const input = $(selector);
-    Object.getOwnPropertyDescriptor(Object.getPrototypeOf(input), "value").set.call(input, value);
-    for (const name of ["input", "change", "blur"]) input.dispatchEvent(new Event(name, { bubbles: true }));
-  }
+  };
 
   /* ---- presets, seeds ---- */
   wan.seed = (last) => (last && wan.job.state ? wan.job.state.seed : -1);
-  wan.preset = (name, ...current) => spread(setup.presets[name], current);
+  wan.preset = (name, ...current) => wan.spread(setup.presets[name], current);
   wan.loaded = (answer, ...current) => {
     wan.showError((answer && answer.error) || null);
     if (!answer || answer.error) return current;
     wan.toast(t("preset_loaded"));
-    return spread(answer.fields, current);
+    return wan.spread(answer.fields, current);
   };
   wan.savePreset = (...values) => {
     const link = el("a");
@@ -65,14 +59,15 @@
     const draft = wan.kept("sessionStorage", "wan-draft");
     if (Array.isArray(draft) && draft.length === values.length) parts.values = draft;
     // The example in the box is Chinese; a page in English starts with the same one in English.
-    else parts.values = wan.language === "en" ? spread({ prompt: setup.examples[0].prompt_en }, values) : values;
+    else parts.values = wan.language === "en" ? wan.spread({ prompt: setup.examples[0].prompt_en }, values) : values;
+    wan.foresee(parts.values);
     return parts.values;
   };
   wan.keepDraft = (...values) => {
     wan.keep("sessionStorage", "wan-draft", values);
     parts.values = values;
     wan.drawNotes();
-    drawExamples();
+    wan.foresee(values);
   };
 
   /* ---- notes: what depends on other settings ---- */
@@ -91,75 +86,7 @@
     else delete node.dataset[name];
   }
 
-  /* ---- examples: those of the chosen style, then the first few ---- */
-  function drawExamples() {
-    if (!parts.examples) return;
-    const style = parts.values ? byName(parts.values).style : "";
-    const of = setup.examples.filter((example) => example.style === style);
-    const chosen = [...new Set([...of, ...setup.examples])].slice(0, Math.max(5, of.length));
-    const chips = chosen.map((example) => {
-      const chip = button("wan-example", own(example, "prompt"), () => {
-        parts.example = example;
-        parts.takeExample("click");
-      });
-      chip.title = chip.textContent;
-      return chip;
-    });
-    parts.examples.replaceChildren(el("span", "wan-hint", t("examples")), ...chips);
-  }
-  wan.takeExample = (...current) => {
-    const { style, settings } = parts.example;
-    return spread({ prompt: own(parts.example, "prompt"), style, denoise_strength: settings.denoise_strength }, current);
-  };
-
-  /* ---- the final prompt ---- */
-  wan.explain = async (toggle, prompt, negative, style) => {
-    if (toggle) parts.final.hidden = !parts.final.hidden;
-    $("#wan-reveal").setAttribute("aria-expanded", String(!parts.final.hidden));
-    if (parts.final.hidden) return;
-    parts.explained = await parts.server.explain({ prompt, negative_prompt: negative, style: style || "" });
-    drawFinal();
-  };
-  function drawFinal() {
-    const { explained } = parts;
-    if (!explained) return;
-    const rows = [];
-    const row = (key, value, className) => {
-      rows.push(el("dt", "", t(key)), el("dd", className, value || t("final_empty")));
-    };
-    if (explained.error) row("error", wan.told(explained.error), "wan-bad");
-    else {
-      row("final_prompt", explained.prompt, "wan-mono");
-      row("final_negative", explained.negative_prompt, "wan-mono");
-    }
-    const { style } = explained;
-    if (style) {
-      const local = wan.language === "zh" ? "_zh" : "";
-      row("suits", style[`suits${local}`]);
-      row("looks", style[`looks${local}`]);
-      row("phrase", style.phrase_zh);
-      const add = button("wan-example", t("add_phrase"), () => {
-        const prompt = $("#wan-prompt textarea").value.trim();
-        type("#wan-prompt textarea", prompt ? `${prompt}，${style.phrase_zh}` : style.phrase_zh);
-      });
-      rows.at(-1).append(" ", add);
-    }
-    parts.final.replaceChildren(...rows);
-  }
-
-  wan.mount = {
-    examples(root, trigger) {
-      parts.examples = $(".wan-examples", root);
-      parts.takeExample = trigger;
-      wan.part(drawExamples);
-      wan.part(wan.drawNotes);
-    },
-    final(root, server) {
-      parts.final = $(".wan-final", root);
-      parts.server = server;
-      wan.part(drawFinal);
-    },
-  };
+  wan.part(wan.drawNotes);
 
   document.addEventListener(
     "keydown",

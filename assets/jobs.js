@@ -24,15 +24,27 @@
 
   wan.submit = (...values) => {
     const { streaming, request } = wan.toRequest(values);
+    if (!wan.mayRun(request, values)) return;
+    wan.launch(request, streaming);
+    wan.keepDraft(...values);
+  };
+
+  /* Ask for a job; `earlier` is the state of one that it goes on from. */
+  wan.launch = (request, streaming, earlier) => {
     const id = newId();
     wan.showError(null);
-    const session = new wan.Session(parts.screen, id, { report: reporter(id) });
+    // What was seen before is played again for a second only, so that the join is seen.
+    const position = earlier ? Math.max(0, earlier.frames / earlier.fps - 1) : 0;
+    const session = new wan.Session(parts.screen, id, { position, report: reporter(id) });
     session.marks.click = clicked || performance.now();
     clicked = 0;
-    const accepted = send(id, request).then(
+    const accepted = send({ id, request, ...(earlier && { continues: earlier.id }) }).then(
       (state) => {
         session.mark("accepted");
-        take(session, state, { streaming, clips: [id, ...state.clips] });
+        const clips = [id, ...state.clips];
+        take(session, state, { streaming, clips });
+        wan.addToHistory(clips);
+        if (streaming && earlier) session.stream(Promise.resolve(true)); // its position needs the clip's length
         const { top } = parts.player.getBoundingClientRect();
         if (top > innerHeight - 120) parts.player.scrollIntoView({ behavior: "smooth" }); // below the fold on a phone
         return true;
@@ -43,19 +55,18 @@
         return false;
       },
     );
-    if (streaming) session.stream(accepted); // in the tick of the click: the answer is not waited for
-    wan.keepDraft(...values);
+    if (streaming && !earlier) session.stream(accepted); // in the tick of the click: the answer is not waited for
   };
 
   /* One POST; asked again with the same id when no answer came, which is safe: the server knows the id. */
-  async function send(id, request) {
+  async function send(body) {
     let answer = null;
     for (let i = 0; i < 3 && !answer; i++) {
       try {
         answer = await fetch(wan.url("jobs"), {
           method: "POST",
           headers: { "Content-Type": "application/json" },
-          body: JSON.stringify({ id, request }),
+          body: JSON.stringify(body),
         });
       } catch (error) {
         log(`submit: ${error.message}`);
@@ -64,9 +75,9 @@
     }
     if (!answer) throw { key: "error_submit" };
     if (answer.status === 401) throw { key: "error_login" };
-    const body = await answer.json().catch(() => ({}));
-    if (answer.ok) return body;
-    throw body.message_en ? body : { message_zh: `HTTP ${answer.status}`, message_en: `HTTP ${answer.status}` };
+    const told = await answer.json().catch(() => ({}));
+    if (answer.ok) return told;
+    throw told.message_en ? told : { message_zh: `HTTP ${answer.status}`, message_en: `HTTP ${answer.status}` };
   }
 
   /* Make a session's job the page's job, and its picture the one on the screen. */
@@ -89,6 +100,10 @@
       const current = job.session && job.session.id === id;
       if (name === "flowing") {
         if (current && job.notice) note("");
+        return;
+      }
+      if (name === "state") {
+        if (current) seen(id, details);
         return;
       }
       log(name === "mark" ? `${details.name} ${Math.round(details.time)} ms` : `${name} ${JSON.stringify(details)}`);
@@ -117,7 +132,8 @@
       return;
     }
     take(session, state, { streaming, clips: job.clips.includes(id) ? job.clips : [id, ...state.clips] });
-    if (state.state === "done") session.playFile(position);
+    const whole = state.state === "done" || (!streaming && wan.hasEnded(state) && state.frames);
+    if (whole) session.playFile(position);
     else if (streaming) session.stream(Promise.resolve(true));
   };
 
@@ -127,9 +143,18 @@
   addEventListener("pagehide", () => {
     if (job.session) remember(job.session.video.currentTime);
   });
-  wan.restore = () => {
+  /* Show no job any more. */
+  wan.leave = () => {
+    if (job.session) job.session.close();
+    Object.assign(job, { id: null, session: null, state: null, clips: [], states: {}, notice: "" });
+    parts.screen.replaceChildren();
+    history.replaceState(null, "", location.pathname + location.search);
+    wan.drawJob();
+  };
+  /* The job of the address, at first, and when a person puts another link into it. */
+  wan.restore = (again) => {
     const id = (location.hash.match(/job=([0-9a-f]{32}(?:-\d)?)/) || [])[1];
-    if (!id || job.id) return;
+    if (!id || (again ? id === job.id : job.id)) return;
     const kept = wan.kept("sessionStorage", "wan-job");
     if (kept && kept.id === id) wan.show(id, kept.position, kept.streaming);
     else wan.show(id, 0, true);
@@ -168,6 +193,7 @@
   }
   function seen(id, state) {
     const before = job.states[id];
+    if (before && wan.hasEnded(before) && !wan.hasEnded(state)) return; // an answer that was overtaken
     job.states[id] = state;
     if (!before || before.state !== state.state) log(`job ${id.slice(0, 8)} ${state.state}`);
     if (id === job.id) {
@@ -196,5 +222,5 @@
       await sleep(500);
     }
   }
-  wan.watch = watch;
+  Object.assign(wan, { watch, seen });
 })();

@@ -8,7 +8,7 @@
   "use strict";
   const wan = window.wan;
   const { sleep } = wan;
-  const ENDED = new Set(["done", "cancelled", "failed"]);
+  const ENDED = new Set(["done", "cancelled", "failed", "interrupted"]);
   wan.hasEnded = (state) => ENDED.has(state.state);
   wan.url = (path) => new URL("gradio_api/wan/" + path, document.baseURI).href;
 
@@ -69,6 +69,7 @@
       if (window.ManagedMediaSource) {
         this.video.disableRemotePlayback = true;
         this.video.srcObject = this.source;
+        if (this.position > 0) this.video.style.visibility = "hidden"; // until the seek: see `seekHidden`
       } else {
         this.objectUrl = URL.createObjectURL(this.source);
         this.video.src = this.objectUrl;
@@ -100,10 +101,11 @@
       for (const event of ["ended", "pause"]) video.addEventListener(event, () => this.maybeSwap());
       if (video.requestVideoFrameCallback) {
         const onFrame = (_, frame) => {
+          video.requestVideoFrameCallback(onFrame);
+          if (frame.mediaTime < this.position - 0.5 * (this.frameSeconds || 0)) return; // of before a seek
           stats.presented = frame.presentedFrames;
           if (this.frameSeconds) stats.painted.add(Math.round(frame.mediaTime / this.frameSeconds));
           this.onPainted(frame.presentationTime);
-          video.requestVideoFrameCallback(onFrame);
         };
         video.requestVideoFrameCallback(onFrame);
       } else {
@@ -114,6 +116,7 @@
     onPainted(time) {
       this.mark("painted", time);
       this.poster.hidden = true;
+      this.video.style.visibility = "";
     }
 
     /* Read the stream until the job has ended and every byte is here, whatever the network does. */
@@ -179,10 +182,11 @@
       if (!answer.ok) throw new Error(`HTTP ${answer.status}`);
       const state = await answer.json();
       this.observe(state);
+      this.report("state", state);
       return state;
     }
 
-    /* The page's poll tells the session what the server knows. */
+    /* What the server knows, told by the page's poll or by this session's own question. */
     observe(state) {
       this.state = state;
       this.frameSeconds = 1 / state.fps;
@@ -199,6 +203,8 @@
         this.mark("init");
         this.poster.src = wan.url(`jobs/${this.id}/first.jpg`);
         this.poster.hidden = this.position > 0 || this.marks.painted !== undefined;
+        const seen = () => requestAnimationFrame(() => !this.poster.hidden && this.mark("poster"));
+        this.poster.decode().then(seen, () => {}); // ended without a frame
       } else {
         this.fragments += 1;
         this.times.push(performance.now());
@@ -220,7 +226,7 @@
           return;
         }
         this.buffer.addEventListener("updateend", () => this.feed());
-        if (this.position > 0) return this.seekFirst();
+        if (this.position > 0 && !window.ManagedMediaSource) return this.seekFirst();
       }
       if (this.buffer.updating || this.held) return;
       if (this.queue.length) {
@@ -239,6 +245,7 @@
         this.source.duration = this.duration; // the scrubber shows the whole clip from the start
       }
       if (this.complete && this.source.readyState === "open") this.source.endOfStream();
+      if (this.position > 0 && !this.video.seeking && this.bufferedEnd() > this.position) this.seekHidden();
       this.keepPace();
     }
 
@@ -259,10 +266,24 @@
       this.buffer.appendBuffer(this.queue.shift());
     }
 
+    /* WebKit refuses bytes while it seeks into nothing: there the frames come first, unseen, and then the seek. */
+    seekHidden() {
+      this.video.addEventListener(
+        "seeked",
+        () => {
+          this.position = 0;
+          this.keepPace();
+        },
+        { once: true },
+      );
+      this.video.currentTime = this.position;
+    }
+
     finish() {
       this.complete = true;
       this.report("complete", { fragments: this.fragments, bytes: this.offset });
       this.feed();
+      this.maybeSwap();
     }
 
     bufferedEnd() {
@@ -287,7 +308,7 @@
     keepPace() {
       const { video } = this;
       if (this.closed || this.swapped || !this.frameSeconds || !video.buffered.length || video.seeking) return;
-      if (this.personPaused || video.ended) return;
+      if (this.personPaused || video.ended || this.position > 0) return;
       const { speed, gap, since } = this.arrivals();
       const end = this.bufferedEnd();
       const wanted = wan.pace({
@@ -347,8 +368,7 @@
 
     /* Play the finished file, for a job that had ended before the page knew it or without streaming. */
     playFile(position) {
-      this.swapped = true;
-      this.complete = true;
+      this.swapped = this.complete = true;
       this.openFile(position, () => {
         this.video = this.file;
         this.present();

@@ -7,7 +7,7 @@
   const wan = window.wan;
   const { $, el, button, t, own, parts, job, setup } = wan;
   const seconds = (ms) => (ms == null ? "–" : ms < 9950 ? `${(ms / 1000).toFixed(2)} s` : `${Math.round(ms / 1000)} s`);
-  const bytes = (n) => (n < 1e9 ? `${Math.round(n / 1e6)} MB` : `${(n / 1e9).toFixed(1)} GB`);
+  const { bytes } = wan;
   const setText = (node, text) => node.textContent !== text && (node.textContent = text); // read aloud at changes only
 
   Object.assign(wan.mount, {
@@ -16,6 +16,7 @@
       parts.chips = $(".wan-chips", root);
       language.onclick = () => trigger("click");
       theme.onclick = wan.switchTheme;
+      wan.mountMachine($(".wan-machine", root));
       wan.part(() => {
         $(".wan-brand-name", root).textContent = t("brand");
         $(".wan-brand-line", root).textContent = t("tagline");
@@ -28,7 +29,7 @@
       });
     },
     player(root) {
-      for (const name of ["player", "screen", "veil", "bar", "figures", "state", "clips", "download", "copy", "error"]) {
+      for (const name of ["player", "screen", "veil", "bar", "figures", "state", "clips", "download", "copy", "error", "alarm"]) {
         parts[name] = $(`.wan-${name}`, root);
       }
       parts.copy.onclick = copyLink;
@@ -37,19 +38,16 @@
       wan.restore();
     },
     memory(root) {
-      $(".wan-memory", root).classList.toggle("wan-large", wan.debug);
       parts.canvas = $("canvas", root);
       parts.memory = $(".wan-memory-text", root);
       wan.part(drawMemory);
+      pastMemory();
     },
     corner(root) {
       parts.ready = $(".wan-ready", root);
       parts.log = $(".wan-log", root);
-      $(".wan-debug", root).hidden = !wan.debug;
-      wan.part(() => {
-        $(".wan-debug-title", root).textContent = t("event_log");
-        drawReady();
-      });
+      wan.mountDebug(root);
+      wan.part(drawReady);
       wan.watch();
     },
   });
@@ -61,6 +59,7 @@
     drawMemory();
     wan.drawNotes();
     if (job.state && job.state.state === "queued") wan.drawJob();
+    for (const follow of wan.statusFollowers) follow();
   };
 
   /* ---- errors ---- */
@@ -160,7 +159,9 @@
     drawFigures(state, session, ended);
     drawLinks(state);
     drawClips();
-    if (state && state.error && failedShown !== state.id) {
+    for (const follow of wan.followers) follow();
+    // An interruption is told where the state stands: nobody did anything wrong.
+    if (state && state.error && state.state !== "interrupted" && failedShown !== state.id) {
       failedShown = state.id;
       wan.showError(state.error);
     }
@@ -169,6 +170,8 @@
   function drawVeil(state, ended) {
     const lines = [el("strong", "", state || job.notice ? sentence() : t("idle_title"))];
     if (!state && !job.notice) lines.push(el("span", "", t("idle_text")));
+    const still = !state && setup.examples[0].picture;
+    parts.veil.style.backgroundImage = still ? `linear-gradient(#0b0c0ecc, #0b0c0ecc), url(${wan.url(`stills/${still}`)})` : "";
     if (state && !ended) {
       lines.unshift(el("i", "wan-spinner"));
       if (!window.MediaSource && !window.ManagedMediaSource) lines.push(el("span", "", t("unsupported")));
@@ -177,15 +180,16 @@
   }
 
   function drawFigures(state, session, ended) {
-    if (!state) return;
+    if (!state) return parts.figures.replaceChildren();
     const figures = [];
-    const figure = (label, value) => {
+    const entry = (label, value) => {
       const node = el("span", "wan-figure");
-      node.append(el("b", "", t(label)), el("span", "", value));
+      node.append(el("b", "", label), el("span", "", value));
       figures.push(node);
     };
+    const figure = (label, value) => entry(t(label), value);
     const { marks } = session;
-    figure("first_frame", seconds(state.first_frame_ms));
+    figure(state.kept_frames ? "first_new" : "first_frame", seconds(state.first_frame_ms));
     if (marks.painted && session.fragments) figure("painted", seconds(marks.painted - marks.click));
     if (state.generation_fps) {
       const rate = session.video.playbackRate.toFixed(2);
@@ -199,6 +203,7 @@
       if (state.eta_ms != null) figure("eta", seconds(state.eta_ms));
     }
     figure("seed_used", String(state.seed));
+    for (const { frame, prompt } of state.request.prompt_changes) entry(t("change_from", { frame }), prompt);
     parts.figures.replaceChildren(...figures);
   }
 
@@ -251,6 +256,18 @@
   function addReading({ used_bytes: used }) {
     peak = Math.max(peak, used);
     if (readings.push(used) > POINTS) readings.shift();
+  }
+  /* What was before this page was opened, so that the chart is not empty. */
+  async function pastMemory() {
+    try {
+      const { names, samples } = await (await fetch(wan.url("memory"))).json();
+      while (!wan.status) await wan.sleep(100);
+      const at = names.indexOf(wan.status.memory.source === "nvml" ? "device" : "process");
+      readings.unshift(...samples.slice(readings.length - POINTS).map((sample) => sample[at]));
+      peak = Math.max(peak, ...readings);
+    } catch (error) {
+      wan.log(`memory: ${error.message}`);
+    }
   }
   function drawMemory() {
     const { canvas } = parts;

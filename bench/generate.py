@@ -15,6 +15,7 @@ from typing import Any
 import psutil
 
 from bench.report import add_save, emit, median
+from engines.arenas import use_one_arena
 from pipeline.__main__ import parse_size
 from pipeline.encode import Fragment
 from pipeline.progress import Progress
@@ -38,6 +39,7 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=5)
     add_save(parser)
     options = parser.parse_args()
+    use_one_arena()  # as app.py does
 
     from pipeline import load_model
 

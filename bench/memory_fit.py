@@ -3,6 +3,10 @@
 Every request runs in a process of its own, because a peak does not go down again. The fit is non-negative least
 squares on relative error: a quantity that costs less than nothing is left out. `--write` puts the coefficients into
 pipeline/coefficients.json, under "cpu" or "cuda"; without it they are only printed.
+
+`--check` fits nothing: it measures twelve points over every size, duration, rate and with guidance on and off, and
+holds to them what the page shows before the first run, which is the formula corrected by the warm-up of the start: exit
+code 1 where predicted and measured memory differ by more than 10 % anywhere. `--check 3` takes the first three points.
 """
 
 from __future__ import annotations
@@ -12,18 +16,51 @@ import itertools
 import json
 import subprocess
 import sys
-import threading
 import time
 from typing import Any
 
 import numpy as np
-import psutil
 from numpy.typing import NDArray
 
 from bench.report import add_save, emit, hardware
-from pipeline import memory
+from engines.checkpoint import read_configs
+from pipeline import Model, load_model, memory, stream
 from pipeline.__main__ import parse_size
-from pipeline.request import VideoRequest
+from pipeline.encode import Fragment
+from pipeline.model import folder_of
+from pipeline.request import SIZES, VideoRequest
+from web.memory import MemoryMonitor, PeakWatch
+from web.prediction import Forecaster
+
+MAX_ERROR = 0.10
+
+
+def _request(
+    width: int, height: int, seconds: int, fps: int, guidance_scale: float, steps: int | None = None
+) -> VideoRequest:
+    return VideoRequest(
+        prompt="一只红色的球从左向右移动",
+        width=width,
+        height=height,
+        seconds=seconds,
+        fps=fps,
+        seed=0,
+        guidance_scale=guidance_scale,
+        num_inference_steps=steps,
+    )
+
+
+# Every size three times: with and without guidance, short and long, both rates.
+CHECKED = tuple(
+    _request(width, height, seconds, fps, guidance_scale)
+    for seconds, fps, guidance_scale, sizes in (
+        (2, 24, 1.0, SIZES),
+        (4, 30, 3.0, SIZES),
+        (6, 24, 3.0, SIZES[:2]),
+        (8, 24, 1.0, SIZES[2:]),
+    )
+    for width, height in sizes
+)
 
 
 def main() -> None:
@@ -38,6 +75,9 @@ def main() -> None:
     parser.add_argument("--steps", type=int, nargs="+", default=[0], help="0: the model's own")
     parser.add_argument("--guidance-scales", type=float, nargs="+", default=[1.0, 3.0])
     parser.add_argument("--write", action="store_true", help="into pipeline/coefficients.json")
+    parser.add_argument(
+        "--check", type=int, nargs="?", const=len(CHECKED), metavar="POINTS", help="hold the predictions to the memory"
+    )
     parser.add_argument("--one", help="measure this one request (JSON) in this process")
     add_save(parser)
     options = parser.parse_args()
@@ -48,23 +88,16 @@ def main() -> None:
             )
         )
         return
+    if options.check is not None:
+        runs = [_in_a_process(request, options.model[0], options.backend) for request in CHECKED[: options.check]]
+        summary = compare(runs)
+        emit({"limit": MAX_ERROR, **summary}, runs, options.save)
+        raise SystemExit(summary["largest_memory_error"] > MAX_ERROR)
     grid = itertools.product(options.model, options.sizes, options.seconds, options.steps, options.guidance_scales)
-    runs: list[dict[str, Any]] = []
+    runs = []
     for source, (width, height), seconds, steps, guidance_scale in grid:
-        request = VideoRequest(
-            prompt="一只红色的球从左向右移动",
-            width=width,
-            height=height,
-            seconds=seconds,
-            seed=0,
-            guidance_scale=guidance_scale,
-            num_inference_steps=steps or None,
-        )
-        command = [sys.executable, "-m", "bench.memory_fit", "--one", request.to_json(), "--backend", options.backend]
-        command += ["--model", source] if source else []
-        done = subprocess.run(command, check=True, capture_output=True, text=True)
-        runs.append(json.loads(done.stdout.splitlines()[-1]))
-        print(json.dumps(runs[-1]["measured"]), file=sys.stderr, flush=True)
+        request = _request(width, height, seconds, 24, guidance_scale, steps or None)
+        runs.append(_in_a_process(request, source, options.backend))
     fitted, errors = fit(runs)
     kind = "cuda" if runs[0]["is_gpu"] else "cpu"
     fitted["fitted_on"] = f"{(hardware()['gpus'] or [hardware()['cpu']])[0]}, {runs[0]['backend']}"
@@ -72,6 +105,30 @@ def main() -> None:
         coefficients = memory.read_coefficients() | {kind: fitted}
         memory.COEFFICIENTS.write_text(json.dumps(coefficients, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     emit({"kind": kind, "coefficients": fitted, "largest_relative_error": errors}, runs, options.save)
+
+
+def _in_a_process(request: VideoRequest, source: str, backend: str) -> dict[str, Any]:
+    """`_measure` in a process of its own."""
+    command = [sys.executable, "-m", "bench.memory_fit", "--one", request.to_json(), "--backend", backend]
+    command += ["--model", source] if source else []
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    run = json.loads(done.stdout.splitlines()[-1])
+    print(json.dumps(run["measured"]), file=sys.stderr, flush=True)
+    return run
+
+
+def compare(runs: list[dict[str, Any]]) -> dict[str, float]:
+    """The largest and the mean relative errors of what was predicted, memory by itself and time by itself."""
+    errors = {
+        name: [abs(run["predicted"][name] / run["measured"][name] - 1.0) for run in runs]
+        for name in ("peak_bytes", "seconds", "first_frame_seconds")
+    }
+    return {
+        "largest_memory_error": round(max(errors["peak_bytes"]), 4),
+        "mean_memory_error": round(sum(errors["peak_bytes"]) / len(runs), 4),
+        "largest_time_error": round(max(errors["seconds"]), 4),
+        "largest_first_frame_error": round(max(errors["first_frame_seconds"]), 4),
+    }
 
 
 def fit(runs: list[dict[str, Any]]) -> tuple[dict[str, Any], dict[str, float]]:
@@ -107,65 +164,44 @@ def _fit(terms: list[dict[str, float]], measured: NDArray[np.float64]) -> tuple[
     return dict(zip(names, (float(f"{value:.6g}") for value in x), strict=True)), round(error, 4)
 
 
-def _measure(request: VideoRequest, source: str | None, backend: str) -> dict[str, Any]:
-    """One warm run: its terms, and what it took."""
-    from engines.checkpoint import read_configs
-    from pipeline import load_model, stream
-    from pipeline.encode import Fragment
-    from pipeline.model import folder_of
-
-    model = load_model(source, backend=backend)
-    machine, sizes = memory.this_machine(), memory.read_sizes(read_configs(folder_of(source)))
-    warm = VideoRequest(prompt="x", width=request.width, height=request.height, seconds=2, seed=0)
-    for piece in stream(warm, model):
+def _begin(request: VideoRequest, model: Model) -> None:
+    for piece in stream(request, model):
         if isinstance(piece, Fragment) and piece.index >= 5:
             break
-    with Peak(machine.is_gpu) as peak:
+
+
+def _measure(request: VideoRequest, source: str | None, backend: str) -> dict[str, Any]:
+    """One warm run: its terms, and what it took."""
+    model = load_model(source, backend=backend)
+    machine, sizes = memory.this_machine(), memory.read_sizes(read_configs(folder_of(source)))
+    monitor = MemoryMonitor()
+    forecaster = Forecaster(None, model.spec, sizes, model.backend, machine=memory.this_machine, own_bytes=lambda: 0)
+    with PeakWatch(monitor) as peak:
+        _begin(VideoRequest(prompt="x", seed=0), model)  # what the app's start does
+    forecaster.calibrate(VideoRequest(prompt="x", seed=0), peak.bytes)
+    told = forecaster.forecast(request)
+    _begin(VideoRequest(prompt="x", width=request.width, height=request.height, seconds=2, seed=0), model)
+    with PeakWatch(monitor) as peak:
         begin = time.perf_counter()
         arrivals = [time.perf_counter() - begin for piece in stream(request, model) if isinstance(piece, Fragment)]
     whole, first = memory.time_terms(request, model.spec, sizes)
-    one_at_a_time = memory.predict(request, model.spec, sizes, machine).one_at_a_time
+    predicted = memory.predict(request, model.spec, sizes, machine)
     return {
         "request": json.loads(request.to_json()),
         "backend": model.backend,
         "is_gpu": machine.is_gpu,
         "memory_terms": memory.memory_terms(
-            request, model.spec, sizes, machine.weight_bytes, one_at_a_time=one_at_a_time
+            request, model.spec, sizes, machine.weight_bytes, one_at_a_time=predicted.one_at_a_time
         ),
         "time_terms": whole,
         "first_terms": first,
+        "predicted": {
+            "peak_bytes": told.memory_bytes,
+            "seconds": told.seconds,
+            "first_frame_seconds": told.first_frame_seconds,
+        },
         "measured": {"peak_bytes": peak.bytes, "seconds": arrivals[-1], "first_frame_seconds": arrivals[0]},
     }
-
-
-class Peak:
-    """Largest use of memory while inside: this process's resident size, or the whole GPU's as NVML shows it."""
-
-    def __init__(self, is_gpu: bool) -> None:
-        self._is_gpu = is_gpu
-        self.bytes = 0
-
-    def __enter__(self) -> Peak:
-        self._done = threading.Event()
-        self._thread = threading.Thread(target=self._watch)
-        self._thread.start()
-        return self
-
-    def _watch(self) -> None:
-        process = psutil.Process()
-        while not self._done.wait(0.02):
-            self.bytes = max(self.bytes, _gpu_bytes() if self._is_gpu else process.memory_info().rss)
-
-    def __exit__(self, *_: object) -> None:
-        self._done.set()
-        self._thread.join()
-
-
-def _gpu_bytes() -> int:
-    import torch
-
-    free, total = torch.cuda.mem_get_info()
-    return total - free
 
 
 if __name__ == "__main__":

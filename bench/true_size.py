@@ -24,7 +24,6 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from bench.memory_fit import Peak
 from bench.random_checkpoint import MODELS, random_checkpoint, random_configs
 from bench.report import add_save, emit, median
 from engines import torch_engine
@@ -39,6 +38,7 @@ from pipeline.convert import LONGLIVE
 from pipeline.denoise import Branch, Schedule
 from pipeline.encode import Fragment
 from pipeline.spec import Spec, read_spec
+from web.memory import MemoryMonitor, PeakWatch
 
 PROMPT = "一只青灰色机械猫在雨夜东京街头踱步，赛博朋克风格"
 # Dense bf16 and fp8 arithmetic of a GPU, TFLOP/s, from its data sheet.
@@ -121,7 +121,7 @@ def _ours(options: argparse.Namespace) -> dict[str, Any]:
     request = _request(options)
     _stream(model, request)
     warm_up_ms = 1000 * (time.perf_counter() - begin)
-    with Peak(device.type == "cuda") as peak:
+    with PeakWatch(MemoryMonitor()) as peak:
         runs = [_stream(model, dataclasses.replace(request, seed=1 + i)) for i in range(options.runs)]
     figures: dict[str, Any] = {name: median(run[name] for run in runs) for name in runs[0]}
     figures |= {"gpu_peak_bytes": peak.bytes, "warm_up_ms": round(warm_up_ms), "runs": runs}
@@ -174,7 +174,7 @@ def _diffusers(options: argparse.Namespace) -> dict[str, Any]:
         return 1000 * (time.perf_counter() - begin)
 
     run()
-    with Peak(device.type == "cuda") as peak:
+    with PeakWatch(MemoryMonitor()) as peak:
         times = [run() for _ in range(options.runs)]
     return {"total_ms": median(times), "gpu_peak_bytes": peak.bytes}
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import importlib.util
 import logging
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from engines.errors import EngineError
@@ -20,13 +21,15 @@ BACKENDS: tuple[str, ...] = ("auto", "tensorrt", "torch", "openvino")
 _LOG = logging.getLogger(__name__)
 
 
-def load_engines(checkpoint: Checkpoint, backend: str = "auto") -> Engines:
+def load_engines(checkpoint: Checkpoint, backend: str = "auto", *, stop: Callable[[], bool] = lambda: False) -> Engines:
     """Make the engines of a checkpoint. TensorRT plans that are not there yet are built first, in a process beside.
 
     Args:
         checkpoint: from `engines.checkpoint.read_checkpoint`.
         backend: one of `BACKENDS`; "auto" takes TensorRT on a GPU that it supports, else PyTorch on a GPU, else
-            OpenVINO, else PyTorch on the CPU; the engines say why TensorRT was passed over.
+            OpenVINO, else PyTorch on the CPU; the engines say why TensorRT was passed over. One that fails is
+            passed over for the next, and the engines say so.
+        stop: asked while engines are built; True ends that, and it counts as failed.
 
     Raises:
         EngineError: the backend is unknown or cannot run here.
@@ -39,6 +42,7 @@ def load_engines(checkpoint: Checkpoint, backend: str = "auto") -> Engines:
     if backend not in BACKENDS:
         raise EngineError(f"backend {backend!r}; allowed: {', '.join(BACKENDS)}")
     has_cuda, has_openvino = torch.cuda.is_available(), importlib.util.find_spec("openvino") is not None
+    failed: Reason | None = None
     reason = why_no_tensorrt(find_gpu())
     if reason is None and not has_cuda:
         reason = Reason("this PyTorch sees no GPU", "此 PyTorch 未检测到 GPU")
@@ -46,24 +50,30 @@ def load_engines(checkpoint: Checkpoint, backend: str = "auto") -> Engines:
         raise EngineError(f"backend 'tensorrt': {reason.en}")
     if backend == "tensorrt" or (backend == "auto" and reason is None):
         try:
-            return _load_tensorrt(checkpoint)
+            return _load_tensorrt(checkpoint, stop)
         except EngineError as error:
             if backend == "tensorrt":
                 raise
             _LOG.warning("TensorRT is passed over: %s", error)
-            reason = Reason(str(error), f"TensorRT 引擎不可用：{error}")
+            reason = failed = Reason(str(error), f"TensorRT 引擎不可用：{error}")
     if backend == "openvino" or (backend == "auto" and has_openvino and not has_cuda):
         if not has_openvino:
             raise EngineError("backend 'openvino': the package openvino is not installed (pip install openvino)")
         from engines import openvino_engine
 
-        engines = openvino_engine.load(checkpoint)
-    else:
-        engines = torch_engine.load(checkpoint, device=torch.device("cuda" if has_cuda else "cpu"))
-    return dataclasses.replace(engines, no_tensorrt=reason)
+        try:
+            engines = openvino_engine.load(checkpoint, stop)
+            return dataclasses.replace(engines, no_tensorrt=reason, passed_over=failed)
+        except EngineError as error:
+            if backend == "openvino":
+                raise
+            _LOG.warning("OpenVINO is passed over: %s", error)
+            failed = Reason(str(error), f"OpenVINO 引擎不可用：{error}")
+    engines = torch_engine.load(checkpoint, device=torch.device("cuda" if has_cuda else "cpu"))
+    return dataclasses.replace(engines, no_tensorrt=reason, passed_over=failed)
 
 
-def _load_tensorrt(checkpoint: Checkpoint) -> Engines:
+def _load_tensorrt(checkpoint: Checkpoint, stop: Callable[[], bool]) -> Engines:
     from engines import build, tensorrt_engine
     from engines.gpu import find_gpu
     from engines.tensorrt_library import library_for
@@ -75,7 +85,7 @@ def _load_tensorrt(checkpoint: Checkpoint) -> Engines:
     library = library_for(gpu)
     options = build.options_for(checkpoint.folder, build.local_target(gpu, library))
     try:
-        plans = build.build_in_child(options, library)
+        plans = build.build_in_child(options, library, stop=stop)
     except OSError as error:
         raise EngineError(f"the engines cannot be kept on disk: {error}") from error
     return tensorrt_engine.load(checkpoint, plans, library, precision=options.precision)

@@ -91,6 +91,7 @@ class Engines:
         vae_encoder: None where the backend has none; only chained blocks ask for it.
         no_tensorrt: why these are not TensorRT's; None where they are, or where another backend was asked for by name
             and nothing speaks against TensorRT.
+        passed_over: why a faster backend, which should run here, does not: its build failed or was stopped.
     """
 
     text_encoder: TextEncoder
@@ -101,3 +102,4 @@ class Engines:
     transformer_2: Transformer | None = None
     vae_encoder: VaeEncoder | None = None
     no_tensorrt: Reason | None = None
+    passed_over: Reason | None = None

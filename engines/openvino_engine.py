@@ -1,16 +1,15 @@
 """The fast backend on CPUs: the same stateless steps, compiled by OpenVINO.
 
-Owns conversion, precision (bfloat16 where the CPU computes in it, else float32) and buffers. One dynamic-shape graph
-serves every size and block length; OpenVINO prepares its kernels the first time a shape is seen, which is what
-`Model.warm_up` is for. Does not know blocks or jobs.
+Owns conversion and buffers. One dynamic-shape graph serves every size and block length; OpenVINO prepares its kernels
+the first time a shape is seen, which is what `Model.warm_up` is for. Does not know blocks or jobs, nor which precision
+is the faster one here (`openvino_precision`).
 """
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import openvino as ov
@@ -21,6 +20,7 @@ from engines import cache
 from engines.base import Engines, VaeState
 from engines.checkpoint import Checkpoint
 from engines.errors import EngineError
+from engines.openvino_precision import faster_precision
 from engines.torch_engine import TorchVaeEncoder
 from engines.transformer_step import TextKeysValues, TimeEmbedding, TransformerStep, rotary_tables
 from engines.vae_step import FramesStep, VaeStep, cache_shapes
@@ -148,21 +148,23 @@ class OpenVinoVaeDecoder:
         return pixels
 
 
-def load(checkpoint: Checkpoint) -> Engines:
+def load(checkpoint: Checkpoint, stop: Callable[[], bool] = lambda: False) -> Engines:
     """All three engines on the CPU.
 
+    Args:
+        stop: asked between the conversions of two graphs, each of which takes seconds.
+
     Raises:
-        EngineError: a graph cannot be converted or compiled here, and why.
+        EngineError: a graph cannot be converted or compiled here, and why; or `stop` said so.
     """
     if checkpoint.transformer_2 is not None:
         raise EngineError("backend 'openvino' runs one transformer; this checkpoint has two: use 'torch'")
     core = ov.Core()
-    capabilities: Any = core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
-    precision = "bf16" if "BF16" in capabilities else "f32"
     version = ".".join(ov.__version__.split(".")[:2])
     try:
+        precision = faster_precision(core)
         key = cache.key(checkpoint.folder, "openvino", ov.__version__)
-        plans = cache.entry(key, lambda folder: _convert_all(checkpoint, folder))
+        plans = cache.entry(key, lambda folder: _convert_all(checkpoint, folder, stop))
         return Engines(
             text_encoder=OpenVinoTextEncoder(core, plans),
             transformer=OpenVinoTransformer(core, plans, checkpoint, precision),
@@ -175,7 +177,7 @@ def load(checkpoint: Checkpoint) -> Engines:
         raise EngineError(f"OpenVINO {version}: {error}") from error
 
 
-def _convert_all(checkpoint: Checkpoint, folder: Path) -> None:
+def _convert_all(checkpoint: Checkpoint, folder: Path, stop: Callable[[], bool]) -> None:
     """Every graph of a checkpoint, with every dimension that a request may change left open."""
     transformer, vae = checkpoint.transformer, checkpoint.vae
     config = transformer.config
@@ -195,5 +197,8 @@ def _convert_all(checkpoint: Checkpoint, folder: Path) -> None:
         "vae_first": (FramesStep(VaeStep(vae, first=True)), (latent, *caches)),
         "vae_next": (FramesStep(VaeStep(vae, first=False)), (latent, *caches)),
     }
-    for name, (module, example) in graphs.items():
+    for i, (name, (module, example)) in enumerate(graphs.items()):
+        cache.report(folder, 100 * i // len(graphs))
+        if stop():
+            raise EngineError("the conversion of the graphs was stopped")
         ov.save_model(_convert(module, example), folder / f"{name}.xml", compress_to_fp16=False)

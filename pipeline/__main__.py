@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from engines.arenas import use_one_arena
 from pipeline.encode import Fragment, InitSegment, finish
 from pipeline.errors import RequestError, WanError
 from pipeline.progress import Progress
@@ -22,6 +23,7 @@ from pipeline.request import FPS, SECONDS, SIZES, VideoRequest
 def main(args: list[str] | None = None) -> int:
     """Make the clips of one request; returns the exit code."""
     options = _parse(args)
+    use_one_arena()  # before any library starts its threads
     width, height = options.size
     try:
         request = VideoRequest(

@@ -44,6 +44,9 @@ class Causal:
             own = branch.transformer.keys_values(latents, timesteps, branch.text, rotary, seen)
             cache.write(block, own, keep=upcoming.context)
 
+    def forget(self, branch: Branch) -> None:
+        del self._caches[branch]
+
 
 class _Cache:
     """Keys and values by latent, in one tensor that is made once: a latent that nobody attends to again gives its slot

@@ -47,3 +47,6 @@ class Chained:
         assert upcoming.start == block.stop
         before = latents if self._kept is None else torch.cat([self._kept, latents], dim=2)
         self._kept = before[:, :, before.shape[2] - len(upcoming.context) :] if upcoming.context else None
+
+    def forget(self, branch: Branch) -> None:
+        """Nothing is kept by branch: the context is the same latents for all."""

@@ -38,6 +38,7 @@ class Schedule:
     denoise_strength: float
     guidance_scale: float
     guidance_scale_2: float | None = None
+    guided_blocks: int | None = None
     boundary_timestep: float | None = None
     sigma_limits: tuple[float, float] = (1.0, 1 / sampler.NUM_TRAIN_TIMESTEPS)
     timesteps: tuple[int, ...] | None = None
@@ -63,6 +64,7 @@ class Schedule:
             denoise_strength=request.denoise_strength,
             guidance_scale=request.guidance_scale or spec.guidance_scale,
             guidance_scale_2=request.guidance_scale or spec.guidance_scale_2,
+            guided_blocks=None if request.guidance_scale else spec.guided_blocks,
             boundary_timestep=spec.boundary_timestep,
             sigma_limits=spec.sigma_limits,
             timesteps=spec.timesteps,
@@ -86,6 +88,10 @@ class Schedule:
         """The guidance scale of this expert."""
         return self.guidance_scale if expert == 0 or self.guidance_scale_2 is None else self.guidance_scale_2
 
+    def guides(self, number: int) -> bool:
+        """Whether the clip's block of this number, from 0, is guided."""
+        return self.is_guided and (self.guided_blocks is None or number < self.guided_blocks)
+
     @property
     def is_guided(self) -> bool:
         """Whether the negative prompt is used at all."""
@@ -104,6 +110,11 @@ class Branch:
     def text(self) -> Tensor:
         """[layers, 2, heads, S, head_dim]."""
         return self.transformer.text_keys_values(self._prompt_embeds)
+
+    def change_prompt(self, prompt_embeds: Tensor) -> None:
+        """Take another prompt from the next call on."""
+        self._prompt_embeds = prompt_embeds
+        self.__dict__.pop("text", None)
 
     def rotary(self, first_latent: int, latents: Tensor) -> tuple[Tensor, Tensor]:
         """cos and sin for these latents; the same ones are asked for at every step of a block, and made once."""
@@ -133,6 +144,10 @@ class Strategy(Protocol):
         """Keep what `upcoming` and later blocks need of this block's clean latents."""
         ...
 
+    def forget(self, branch: Branch) -> None:
+        """Keep nothing for this branch from now on: it is not asked for again."""
+        ...
+
 
 class Denoiser:
     """The transformer's side of one clip, block after block.
@@ -155,12 +170,22 @@ class Denoiser:
         device: torch.device,
         seed: int,
     ) -> None:
-        self._strategy, self._branches = strategy, branches
+        self._strategy, self._branches = strategy, [list(expert) for expert in branches]
         self._plan, self._schedule, self._channels = plan, schedule, channels
         self._device = device
         self._generator = torch.Generator("cpu").manual_seed(seed)
         self._solver: Solver = solver.Euler()
         self._last: tuple[Block, Tensor] | None = None
+
+    def change_prompt(self, prompt_embeds: Sequence[Tensor]) -> None:
+        """Denoise with other prompts from the next `start` on; in the order of `branches_of`.
+
+        What is kept of the block before is kept by that `start`, so already with the new prompt, as LongLive
+        (arXiv 2509.22622) does when a person changes it: the next block does not see the old prompt in its neighbour.
+        """
+        for branches in self._branches:
+            for branch, embeds in zip(branches, prompt_embeds, strict=False):  # unguided, there is no negative branch
+                branch.change_prompt(embeds)
 
     def start(self, block: Block) -> Tensor:
         """What the next block starts from, [1, C, F, h, w] at the schedule's first noise level.
@@ -168,8 +193,7 @@ class Denoiser:
         Pure noise, or the last latent carried forward and noised. What is to be kept of the block before is kept now,
         not sooner: its frames went out first.
         """
-        if self._last is not None:
-            self._strategy.remember(*self._last, upcoming=block)
+        self._follow(block)
         shape = (1, self._channels, block.num_latents, self._plan.height, self._plan.width)
         sigmas = self._schedule.sigmas(block)
         latents = self._noise(torch.empty(shape))
@@ -178,6 +202,34 @@ class Denoiser:
         self._solver = self._new_solver(sigmas)
         self._strategy.begin(block)
         return latents
+
+    def recall(self, block: Block, latents: Tensor, noise_state: Tensor, seed: int) -> Tensor:
+        """Take a block that was made before, in place of `start` and its steps; answers with its latents.
+
+        Args:
+            noise_state: of the generator behind it. Noise goes on from there, unless this clip's seed is another.
+        """
+        self._follow(block)
+        self._strategy.begin(block)
+        if seed == self._generator.initial_seed():
+            self._generator.set_state(noise_state)
+        self._last = (block, latents.to(self._device))
+        return self._last[1]
+
+    def _follow(self, block: Block) -> None:
+        """Keep of the block before what this one needs, without the negative prompt where guidance has ended."""
+        number = [planned.start for planned in self._plan.blocks].index(block.start)
+        if not self._schedule.guides(number):
+            for expert in self._branches:
+                while len(expert) > 1:
+                    self._strategy.forget(expert.pop())
+        if self._last is not None:
+            self._strategy.remember(*self._last, upcoming=block)
+
+    @property
+    def noise_state(self) -> Tensor:
+        """State of the generator behind the last block, uint8 [n], for `recall`."""
+        return self._generator.get_state()
 
     def step(self, block: Block, latents: Tensor, sigma: float, next_sigma: float) -> Tensor:
         """One step of the block's latents from noise level `sigma` to `next_sigma`; 0 makes them clean."""

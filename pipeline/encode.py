@@ -25,6 +25,7 @@ from PIL import Image
 
 from pipeline import mp4
 from pipeline.errors import EncoderError
+from pipeline.past import Past
 from pipeline.progress import Observe, Progress, ignore
 from pipeline.request import SIZES
 
@@ -139,6 +140,7 @@ def encode(
     settings: str = "",
     observe: Observe = ignore,
     encoder: str | None = None,
+    past: Past | None = None,
 ) -> Iterator[Poster | InitSegment | Fragment]:
     """Encode frames as they come; each is handed on as its own fragment before the next is asked for.
 
@@ -149,20 +151,27 @@ def encode(
         settings: JSON of the request, stored in the init segment's comment; "" for none.
         observe: told `encode` after each frame (block and step 0: the encoder knows none).
         encoder: `libx264` or `h264_nvenc`; None for `choose_encoder()`'s.
+        past: an earlier clip whose fragments come first, as they are; `frames` begin behind them.
 
     Yields:
-        The init segment (before any frame is asked for, so that a player can get ready), the poster, then one fragment
-        a frame.
+        The init segment (before any frame is asked for, so that a player can get ready), the poster (not with a past,
+        which has one), then one fragment a frame.
 
     Raises:
-        EncoderError: if no encoder opens, a frame has another shape or type, or a packet is held back.
+        EncoderError: if no encoder opens, a frame has another shape or type, a packet is held back, or the past was
+            encoded with other parameters.
     """
     name, context = _open(encoder or choose_encoder().name, width, height, fps)
     parameters = mp4.ParameterSets.from_extradata(bytes(context.extradata or b""))
     init = mp4.init_segment(parameters, width=width, height=height, fps=fps, comment=settings)
     yield InitSegment(init, parameters.codec, name)
-    converter = VideoReformatter()
     index = 0
+    if past is not None:
+        if mp4.avcc_of(mp4.read_init(past.log)) != mp4.avcc_of(init):
+            raise EncoderError(f"the earlier part was not encoded as {name} does here, so both cannot be one file")
+        for index, (data, is_key) in enumerate(mp4.read_fragments(past.log, past.frames), start=1):
+            yield Fragment(data, index - 1, (index - 1) * mp4.TICKS_PER_FRAME, is_key)
+    converter = VideoReformatter()
     for batch in frames:
         if batch.dtype != np.uint8 or batch.ndim != 4 or batch.shape[1:] != (height, width, 3):
             raise EncoderError(

@@ -165,7 +165,7 @@ def memory_terms(
     tokens = _tokens(spec, plan)
     own = max(_in_forward(spec, block.num_latents, len(block.context)) for block in plan.blocks) * tokens
     cached = max(len(block.context) for block in plan.blocks) * tokens if spec.strategy == "causal" else 0
-    caches = sizes.num_experts * (1 + schedule.is_guided)
+    caches = sizes.num_experts * (1 + schedule.guides(1))  # the first block looks at none
     pixels = plan.height * plan.width * spec.grid.scale_spatial**2 * spec.grid.scale_temporal
     return {
         "fixed": 1.0,
@@ -184,13 +184,13 @@ def time_terms(request: VideoRequest, spec: Spec, sizes: Sizes) -> tuple[dict[st
     whole = {"fixed": 1.0, "forwards": 0.0, "linear_tflop": 0.0, "attention_tflop": 0.0, "vae_gpixel": 0.0}
     first: dict[str, float] = {}
     area = plan.height * plan.width * spec.grid.scale_spatial**2 / 1e9
-    for block in plan.blocks:
+    for number, block in enumerate(plan.blocks):
         own = _in_forward(spec, block.num_latents, len(block.context)) * tokens
         seen = (block.num_latents + len(block.context)) * tokens
         steps = len(schedule.sigmas(block)) - 1
         is_last = block is plan.blocks[-1]
         recache = int(spec.strategy == "causal" and not is_last)
-        forwards = (1 + schedule.is_guided) * steps
+        forwards = (1 + schedule.guides(number)) * steps
         first = first or {
             **whole,
             "forwards": float(forwards),
@@ -198,7 +198,7 @@ def time_terms(request: VideoRequest, spec: Spec, sizes: Sizes) -> tuple[dict[st
             "attention_tflop": forwards * attention_tflop(sizes, own, seen),
             "vae_gpixel": area,
         }
-        forwards += (1 + schedule.is_guided) * recache
+        forwards += (1 + schedule.guides(number + 1)) * recache
         whole["forwards"] += forwards
         whole["linear_tflop"] += forwards * linear_tflop(sizes, own)
         whole["attention_tflop"] += forwards * attention_tflop(sizes, own, seen)

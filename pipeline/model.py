@@ -6,7 +6,7 @@ requests, jobs or pixels.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -28,11 +28,16 @@ EMBEDDED = Path(__file__).resolve().parent.parent / "assets" / "embedded"
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """A checkpoint with its engines."""
+    """A checkpoint with its engines.
+
+    Attributes:
+        sizes: what memory and time depend on; None where nothing is to be predicted.
+    """
 
     spec: Spec
     tokenizer: PreTrainedTokenizerBase
     engines: Engines
+    sizes: memory.Sizes | None = None
     prompts: PromptCache = field(default_factory=PromptCache)
 
     @property
@@ -45,12 +50,14 @@ class Model:
         return self.prompts.encode(runs, self.tokenizer, self.engines.text_encoder, self.spec.max_sequence_length)
 
 
-def load_model(source: str | Path | None = None, *, backend: str = "auto") -> Model:
+def load_model(
+    source: str | Path | None = None, *, backend: str = "auto", stop: Callable[[], bool] = lambda: False
+) -> Model:
     """Load a checkpoint.
 
     Args:
         source: a local folder in diffusers layout or a Hugging Face hub id; None for the embedded model.
-        backend: see `engines.load_engines`.
+        backend, stop: see `engines.load_engines`.
 
     Raises:
         CheckpointError: it cannot be read, or does not fit into memory, and why.
@@ -64,7 +71,8 @@ def load_model(source: str | Path | None = None, *, backend: str = "auto") -> Mo
     # OpenVINO takes float32 and chooses its own precision; a GPU's weights are halved on the way in.
     dtype = torch.bfloat16 if machine.is_gpu and backend != "openvino" else torch.float32
     checkpoint = read_checkpoint(folder, dtype=dtype)
-    return Model(spec=spec, tokenizer=checkpoint.tokenizer, engines=load_engines(checkpoint, backend))
+    engines = load_engines(checkpoint, backend, stop=stop)
+    return Model(spec=spec, tokenizer=checkpoint.tokenizer, engines=engines, sizes=memory.read_sizes(configs))
 
 
 def folder_of(source: str | Path | None) -> Path:

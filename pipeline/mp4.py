@@ -13,6 +13,7 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from pipeline.errors import EncoderError
 
@@ -26,6 +27,7 @@ _HIGH_PROFILES = frozenset({100, 110, 122, 244})
 _IDENTITY_MATRIX = struct.pack(">9I", 0x10000, 0, 0, 0, 0x10000, 0, 0, 0, 0x40000000)
 _SYNC_SAMPLE, _DEPENDENT_SAMPLE = 0x02000000, 0x01010000
 _LANGUAGE_UND = 0x55C4
+_SAMPLE_FLAGS_AT = 92  # in a fragment: the end of its moof
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,6 +181,58 @@ def measure(log: Path) -> Extent:
             elif kind == b"mdat":
                 whole = Extent(position, whole.fragments + 1)
     return whole
+
+
+def read_init(log: Path) -> bytes:
+    """ftyp + moov of a log.
+
+    Raises:
+        EncoderError: if it does not begin with them.
+        OSError: if the file cannot be read.
+    """
+    with log.open("rb") as file:
+        return _read_unit(file, b"moov")
+
+
+def avcc_of(init: bytes) -> bytes:
+    """The decoder's configuration (avcC) in an init segment: two streams that share it can be joined.
+
+    Raises:
+        EncoderError: if there is none.
+    """
+    at = init.find(b"avcC") - 4
+    if at < 0:
+        raise EncoderError("no avcC box in the init segment")
+    return init[at : at + struct.unpack_from(">I", init, at)[0]]
+
+
+def read_fragments(log: Path, count: int) -> Iterator[tuple[bytes, bool]]:
+    """The first fragments of a log as `fragment` made them, with whether decoding can start there.
+
+    Raises:
+        EncoderError: if there are fewer.
+        OSError: if the file cannot be read.
+    """
+    with log.open("rb") as file:
+        _read_unit(file, b"moov")
+        for _ in range(count):
+            data = _read_unit(file, b"mdat")
+            flags = struct.unpack_from(">I", data, _SAMPLE_FLAGS_AT)[0]
+            yield data, flags == _SYNC_SAMPLE
+
+
+def _read_unit(file: BinaryIO, last: bytes) -> bytes:
+    """Boxes up to the first one of the type `last`, which belongs to them."""
+    unit = b""
+    while True:
+        head = file.read(8)
+        length, kind = struct.unpack(">I4s", head) if len(head) == 8 else (0, b"")
+        body = file.read(length - 8) if length >= 8 else b""
+        if not body or len(body) != length - 8:
+            raise EncoderError(f"the log ends where {last.decode()} was expected")
+        unit += head + body
+        if kind == last:
+            return unit
 
 
 def _box(kind: bytes, *parts: bytes) -> bytes:

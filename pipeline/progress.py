@@ -27,9 +27,17 @@ class Progress:
     num_steps: int
     frames: int
 
+    def line(self) -> str:
+        """For a log, e.g. "denoise block 2/5 step 3/4"."""
+        block = f" block {self.block + 1}/{self.num_blocks}" if self.num_blocks else ""
+        done = f" step {self.step}/{self.num_steps}" if self.num_steps else f" frames {self.frames}"
+        return f"{self.stage}{block}{done}"
+
 
 Observe = Callable[[Progress], None]
 Stop = Callable[[], bool]
+NextPrompt = Callable[[int], str | None]
+"""Asked before every block but the first, with the index of its first frame: the prompt from there on, or None."""
 
 
 def ignore(_: Progress) -> None:
@@ -39,3 +47,7 @@ def ignore(_: Progress) -> None:
 def never() -> bool:
     """A `Stop` that never stops."""
     return False
+
+
+def same_prompt(_: int) -> None:
+    """A `NextPrompt` that changes nothing."""

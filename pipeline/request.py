@@ -22,6 +22,21 @@ MAX_PROMPT_CHARS = 2000
 MAX_SEED = 2**32 - 1
 MAX_BATCH_SIZE = 4
 MAX_STEPS = 100
+MAX_EARLIER_SECONDS = 120
+MAX_PROMPT_CHANGES = 32
+
+
+@dataclass(frozen=True, slots=True)
+class PromptChange:
+    """Another prompt from a frame on.
+
+    Attributes:
+        frame: index in the clip; the prompt takes effect with the first block that begins there or later.
+        prompt: as `VideoRequest.prompt`.
+    """
+
+    frame: int
+    prompt: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +55,8 @@ class VideoRequest:
         seed: 0 to 2**32 - 1, or -1 for a random one (see `with_seed`).
         num_inference_steps: 1 to 100, or None for the checkpoint's own value.
         batch_size: 1 to 4 clips with consecutive seeds (see `clips`).
+        prompt_changes: other prompts from later frames on, at most 32, frames rising from 1 to the last one.
+        earlier_seconds: seconds of the clip ahead of `seconds`, 0 to 120: more than 0 where it goes on from another.
 
     Raises:
         RequestError: names the field, what was given and what is allowed.
@@ -57,16 +74,15 @@ class VideoRequest:
     seed: int = -1
     num_inference_steps: int | None = None
     batch_size: int = 1
+    prompt_changes: tuple[PromptChange, ...] = ()
+    earlier_seconds: int = 0
 
     def __post_init__(self) -> None:
         for name in ("prompt", "negative_prompt", "style"):
             _require(isinstance(getattr(self, name), str), name, getattr(self, name), "text", "文本")
-        _require(bool(self.prompt.strip()), "prompt", self.prompt, "not empty", "不能为空")
-        for name in ("prompt", "negative_prompt"):
-            text = getattr(self, name)
-            limit = MAX_PROMPT_CHARS
-            _require(len(text) <= limit, name, f"{len(text)}", f"at most {limit} characters", f"最多 {limit} 个字符")
-        for name in ("width", "height", "seconds", "fps", "seed", "batch_size"):
+        _prompt("prompt", self.prompt)
+        _length("negative_prompt", self.negative_prompt)
+        for name in ("width", "height", "seconds", "fps", "seed", "batch_size", "earlier_seconds"):
             _whole(name, getattr(self, name))
         sizes = ", ".join(f"{w}×{h}" for w, h in SIZES)
         size = (self.width, self.height)
@@ -75,17 +91,31 @@ class VideoRequest:
         _one_of("fps", self.fps, FPS)
         _within("seed", self.seed, -1, MAX_SEED)
         _within("batch_size", self.batch_size, 1, MAX_BATCH_SIZE)
+        _within("earlier_seconds", self.earlier_seconds, 0, MAX_EARLIER_SECONDS)
         _within("denoise_strength", self.denoise_strength, 0.1, 1.0)
         if self.guidance_scale is not None:
             _within("guidance_scale", self.guidance_scale, 1.0, 20.0)
         if self.num_inference_steps is not None:
             _whole("num_inference_steps", self.num_inference_steps)
             _within("num_inference_steps", self.num_inference_steps, 1, MAX_STEPS)
+        self._check_changes()
+
+    def _check_changes(self) -> None:
+        field, limit = "prompt_changes", MAX_PROMPT_CHANGES
+        _require(
+            len(self.prompt_changes) <= limit, field, len(self.prompt_changes), f"at most {limit}", f"最多 {limit} 次"
+        )
+        earliest = 1
+        for change in self.prompt_changes:
+            _whole(field, change.frame)
+            _within(field, change.frame, earliest, self.num_frames - 1)
+            _prompt(field, change.prompt)
+            earliest = change.frame + 1
 
     @property
     def num_frames(self) -> int:
         """Frames of the delivered file."""
-        return self.seconds * self.fps
+        return (self.earlier_seconds + self.seconds) * self.fps
 
     def with_seed(self) -> VideoRequest:
         """The same request with a definite seed: a random one where it was -1."""
@@ -98,6 +128,16 @@ class VideoRequest:
             dataclasses.replace(first, seed=(first.seed + i) % (MAX_SEED + 1), batch_size=1)
             for i in range(self.batch_size)
         )
+
+    def with_change(self, change: PromptChange) -> VideoRequest:
+        """The same request with another prompt from a frame on, in place of what was planned for just that frame.
+
+        Raises:
+            RequestError: the frame or the prompt is none of this clip.
+        """
+        others = [other for other in self.prompt_changes if other.frame != change.frame]
+        changes = tuple(sorted([*others, change], key=lambda one: one.frame))
+        return dataclasses.replace(self, prompt_changes=changes)
 
     def to_json(self) -> str:
         """All fields as one JSON object, keys in field order."""
@@ -115,12 +155,34 @@ class VideoRequest:
             allowed = ", ".join(sorted(known))
             _require(name in known, str(name), "unknown field", f"one of {allowed}", f"{allowed} 之一")
         _require("prompt" in fields, "prompt", "missing", "required", "必填")
-        return cls(**fields)
+        given: dict[str, Any] = dict(fields)
+        given["prompt_changes"] = _changes(given.get("prompt_changes", ()))
+        return cls(**given)
 
 
 def _require(ok: bool, field: str, given: object, allowed: str, allowed_zh: str) -> None:
     if not ok:
         raise RequestError(field, given, allowed, allowed_zh)
+
+
+def _changes(given: Any) -> tuple[PromptChange, ...]:
+    allowed, allowed_zh = "a list of {frame, prompt}", "由 {frame, prompt} 组成的列表"
+    field = "prompt_changes"
+    _require(isinstance(given, list | tuple), field, given, allowed, allowed_zh)
+    for change in given:
+        _require(isinstance(change, Mapping) and set(change) == {"frame", "prompt"}, field, change, allowed, allowed_zh)
+        _require(isinstance(change["prompt"], str), field, change["prompt"], "text", "文本")
+    return tuple(PromptChange(**change) for change in given)
+
+
+def _prompt(field: str, text: str) -> None:
+    _require(bool(text.strip()), field, text, "not empty", "不能为空")
+    _length(field, text)
+
+
+def _length(field: str, text: str) -> None:
+    limit = MAX_PROMPT_CHARS
+    _require(len(text) <= limit, field, f"{len(text)}", f"at most {limit} characters", f"最多 {limit} 个字符")
 
 
 def _one_of(field: str, value: int, allowed: tuple[int, ...]) -> None:

@@ -42,6 +42,7 @@ _OPTIONAL: dict[str, Any] = {
     "timesteps": None,
     "sigma_limits": [1.0, 1 / NUM_TRAIN_TIMESTEPS],
     "guidance_scale_2": None,
+    "guided_blocks": None,
 }
 _WHOLE_CLIP = {"first_block_latents": 0, "block_latents": 0, "sink_latents": 0, "window_latents": 0}
 # The first block of 5 latents is 17 frames. A later one of 8 behind one context latent halves the number of seams
@@ -67,6 +68,8 @@ class Spec:
         channels: of a latent.
         num_inference_steps, guidance_scale: defaults; guidance 1 means none.
         guidance_scale_2: default of the low-noise expert, None where it is the same or there is none.
+        guided_blocks: how many blocks, from the first, the default guidance is for; None for all. Later blocks have
+            their context to hold on to, and guidance doubles their cost.
         boundary_timestep: below it the second expert (`transformer_2`) denoises; None with one transformer.
         flow_shift, sigma_limits: of the schedule, see `pipeline.sampler.sigmas`.
         solver, solver_order: see `pipeline.solver`; the order is UniPC's.
@@ -82,6 +85,7 @@ class Spec:
     num_inference_steps: int
     guidance_scale: float
     guidance_scale_2: float | None
+    guided_blocks: int | None
     boundary_timestep: float | None
     flow_shift: float
     sigma_limits: tuple[float, float]
@@ -128,6 +132,7 @@ def read_spec(configs: Configs, streaming: Mapping[str, Any] | None = None) -> S
         num_inference_steps=said["num_inference_steps"],
         guidance_scale=said["guidance_scale"],
         guidance_scale_2=said["guidance_scale_2"],
+        guided_blocks=said["guided_blocks"],
         boundary_timestep=None if boundary is None else boundary * NUM_TRAIN_TIMESTEPS,
         flow_shift=shift,
         sigma_limits=cast("tuple[float, float]", tuple(said["sigma_limits"])),

@@ -63,7 +63,7 @@ def encode_prompt(
 
     Args:
         runs: the prompt; its text is the runs' joined.
-        max_length: tokens; what is longer is cut (see `count_tokens`).
+        max_length: tokens; what is longer is cut (see `pipeline.tokens`).
 
     Returns:
         prompt_embeds float32 [1, max_length, text_dim], zero behind the last token, as WAN was trained.
@@ -75,11 +75,6 @@ def encode_prompt(
     empty = _encode("", tokenizer, encoder, max_length)
     weights = _token_weights(runs, text, tokenizer, max_length).to(embeds.device)
     return torch.where(weights == 1.0, embeds, empty + weights * (embeds - empty))
-
-
-def count_tokens(text: str, tokenizer: PreTrainedTokenizerBase) -> int:
-    """Tokens of `text`, the end token included."""
-    return len(tokenizer(text)["input_ids"])
 
 
 def _encode(text: str, tokenizer: PreTrainedTokenizerBase, encoder: TextEncoder, max_length: int) -> Tensor:

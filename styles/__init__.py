@@ -7,11 +7,13 @@ from styles.errors import StyleError
 from styles.examples import Example, load_examples
 from styles.fusion import StyledPrompt, apply
 from styles.lexicon import warm_up
-from styles.structure import Part, parts
-from styles.style import Fusion, Style, load_styles
+from styles.pictures import example_picture, style_picture
+from styles.structure import PART_KINDS, Part, parts
+from styles.style import Fusion, Style, load_styles, read_styles
 from styles.weights import WeightedText, parse_weights, print_weights
 
 __all__ = [
+    "PART_KINDS",
     "Example",
     "Finding",
     "Fix",
@@ -23,10 +25,13 @@ __all__ = [
     "WeightedText",
     "apply",
     "coach",
+    "example_picture",
     "load_examples",
     "load_styles",
     "parse_weights",
     "parts",
     "print_weights",
+    "read_styles",
+    "style_picture",
     "warm_up",
 ]

@@ -67,10 +67,17 @@ def _concrete(analysis: Analysis, quantifier: _Quantifier, phrase: _Phrase) -> t
     if quantifier.word.isascii():
         return f"{number} {counted}", ""
     known = lists["concrete"].get(analysis.text[phrase.noun_start : phrase.end], {})
-    measure = quantifier.measure or known.get("measure", lists["default_measure"])
+    measure = quantifier.measure or known.get("measure") or _measure_of(analysis.text[phrase.noun_start : phrase.end])
     if known and phrase.start == phrase.noun_start:
         return f"{number}{measure}{known['noun']}", known["detail"]
     return f"{number}{measure}{counted}", ""
+
+
+def _measure_of(noun: str) -> str:
+    """The measure word of a noun that is not listed with one of its own."""
+    lists, subjects = word_list("vague_numbers"), word_list("subjects")
+    kinds = (kind for kind in lists["measure_of"] if noun in subjects[kind])
+    return lists["measure_of"].get(next(kinds, ""), lists["default_measure"])
 
 
 def _quantifiers(analysis: Analysis) -> Iterator[_Quantifier]:

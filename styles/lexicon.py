@@ -73,7 +73,8 @@ def segment(text: str) -> tuple[Token, ...]:
     start = 0
     for pair in _tokenizer().cut(text):
         end = start + len(pair.word)
-        tokens.append(Token(pair.word, pair.flag, start, end))
+        # Beside a word that it does not know, jieba guesses its neighbours' tags too: 树 in 几棵树和狗.
+        tokens.append(Token(pair.word, _taught_tags().get(pair.word, pair.flag), start, end))
         start = end
     return tuple(tokens)
 
@@ -124,6 +125,11 @@ def _tokenizer() -> _PosTokenizer:
             if all(_CJK_FIRST <= char <= _CJK_LAST for char in word):
                 tokenizer.add_word(word, None, tag)
     return tokenizer
+
+
+@cache
+def _taught_tags() -> dict[str, str]:
+    return {word: tag for tag, listed in _taught() if tag is not None for word in listed}
 
 
 def _taught() -> Iterator[tuple[str | None, Iterable[str]]]:

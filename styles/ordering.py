@@ -32,7 +32,7 @@ def part_order(analysis: Analysis) -> Iterator[Observation]:
     """Light, style or quality words in clauses before the subject's; the recommended order has them behind it."""
     kinds = [analysis.clause_kinds(clause) for clause in analysis.clauses]
     subject = next((i for i, clause in enumerate(analysis.clauses) if _names_subject(analysis, clause)), 0)
-    early = [i for i in range(subject) if kinds[i] and kinds[i] <= _BACKGROUND]
+    early = [i for i in range(subject) if kinds[i] and kinds[i] <= _BACKGROUND and not _is_heading(analysis, i)]
     if not early:
         return
     ranks: list[int] = []
@@ -74,6 +74,11 @@ def missing_part(analysis: Analysis) -> Iterator[Observation]:
         )
 
 
+def _is_heading(analysis: Analysis, index: int) -> bool:
+    """Whether a clause announces the next one, as in “特写：一杯咖啡”."""
+    return analysis.text[analysis.clauses[index].end :].lstrip()[:1] in {"：", ":"}
+
+
 def _names_subject(analysis: Analysis, clause: Clause) -> bool:
     """Whether a clause has a listed or counted subject; any other noun may be a detail of style or light."""
     tokens = analysis.tokens[clause.first : clause.last]
@@ -105,7 +110,8 @@ def _instruction(analysis: Analysis) -> Observation | None:
     ranges = [(clause.first, last)]
     if last < end - 1 and tokens[end - 1].text in lists["carriers"] and tokens[end - 2].tag == "uj":
         # In 一段小猫跑步的视频 the count belongs to the video.
-        ranges = [(clause.first, max(last, counted)), (end - 2, end)]
+        about = _skip(tokens, max(last, counted), end - 2, lists["about"])
+        ranges = [(clause.first, about), (end - 2, end)]
     order = analysis.text[clause.start : tokens[last - 1].end].rstrip()
     return Observation(
         "verb_first",

@@ -149,6 +149,7 @@ def _roles() -> dict[str, str]:
     lists = word_list("parts")
     for word in (*word_list("abstract")["concrete"], *lists["neutral"], *lists["english_modifiers"]):
         roles[word.lower()] = ""
+    roles.update((word.lower(), "") for word in word_list("verbs")["orders"] if word.isascii())
     # Later lists win: 倒影 binds a style to its medium, but is light.
     for entry in word_list("media"):
         roles.update(dict.fromkeys((word.lower() for word in (*entry["styles"], *entry["media"])), "style"))

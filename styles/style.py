@@ -74,38 +74,60 @@ def load_styles(*paths: Path) -> dict[str, Style]:
     """
     styles: dict[str, Style] = {}
     for path in (SHIPPED, *paths):
-        for number, raw in enumerate(_read_list(path), start=1):
-            style = _style(raw, f"{path.name} #{number}")
-            if style.name in styles:
-                raise StyleError(
-                    "another style already has this name; rename this one",
-                    "已有同名风格，请改名",
-                    field="name",
-                    entry=_entry(f"{path.name} #{number}", style.name),
-                )
-            styles[style.name] = style
+        try:
+            content = path.read_bytes()
+        except OSError as error:
+            reason = error.strerror or "unreadable"
+            raise StyleError(f"cannot be read: {reason}", f"无法读取：{reason}", entry=path.name) from error
+        _add(styles, content, path.name)
     return styles
 
 
-def _read_list(path: Path) -> list[Any]:
+def read_styles(content: bytes, file_name: str) -> dict[str, Style]:
+    """The styles of one file that is already in memory, by name, in its order.
+
+    Args:
+        content: the file's bytes, UTF-8.
+        file_name: told in an error.
+
+    Raises:
+        StyleError: as `load_styles`.
+    """
+    styles: dict[str, Style] = {}
+    _add(styles, content, file_name)
+    return styles
+
+
+def _add(styles: dict[str, Style], content: bytes, file_name: str) -> None:
+    """Read a file into `styles`, in which no name may stand twice."""
+    for number, raw in enumerate(_read_list(content, file_name), start=1):
+        style = _style(raw, f"{file_name} #{number}")
+        if style.name in styles:
+            raise StyleError(
+                "another style already has this name; rename this one",
+                "已有同名风格，请改名",
+                field="name",
+                entry=_entry(f"{file_name} #{number}", style.name),
+            )
+        styles[style.name] = style
+
+
+def _read_list(raw: bytes, file_name: str) -> list[Any]:
     try:
         # Community files from Windows editors often begin with a byte order mark.
-        content = json.loads(path.read_text(encoding="utf-8-sig"))
-    except OSError as error:
-        reason = error.strerror or "unreadable"
-        raise StyleError(f"cannot be read: {reason}", f"无法读取：{reason}", entry=path.name) from error
+        content = json.loads(raw.decode("utf-8-sig"))
     except UnicodeDecodeError as error:
-        raise StyleError("is not UTF-8 text", "不是 UTF-8 文本", entry=path.name) from error
+        raise StyleError("is not UTF-8 text", "不是 UTF-8 文本", entry=file_name) from error
     except json.JSONDecodeError as error:
         raise StyleError(
             f"is not JSON: line {error.lineno}, column {error.colno}: {error.msg}",
             f"不是有效的 JSON：第 {error.lineno} 行第 {error.colno} 列：{error.msg}",
-            entry=path.name,
+            entry=file_name,
         ) from error
     except RecursionError as error:
-        raise StyleError("is nested too deeply", "嵌套过深", entry=path.name) from error
+        raise StyleError("is nested too deeply", "嵌套过深", entry=file_name) from error
     if not isinstance(content, list) or not content:
-        raise StyleError("must be a list of styles, with at least one", "应是至少含一个风格的列表", entry=path.name)
+        raise StyleError("must be a list of styles, with at least one", "应是至少含一个风格的列表", entry=file_name)
     return cast("list[Any]", content)
 
 

@@ -18,9 +18,9 @@ START_LIMIT_S = 60.0
 
 
 @contextlib.contextmanager
-def serving(jobs: Path) -> Generator[int]:
-    """Start it, wait until it answers, yield its port, end it."""
-    port = free_port()
+def serving(jobs: Path, port: int | None = None) -> Generator[int]:
+    """Start it, wait until it answers, yield its port, end it; the same port again is the same origin for a browser."""
+    port = free_port() if port is None else port
     command = [sys.executable, "-m", "tests.browser.server", "--port", str(port), "--jobs-dir", str(jobs)]
     server = subprocess.Popen(command, cwd=ROOT)
     try:

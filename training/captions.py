@@ -21,6 +21,8 @@ from training.scene import EXAMPLES, Scene, is_ashore, sample_scene
 CHINESE_SHARE = 0.7
 EXAMPLE_TEXT_SHARE = 0.5
 TEMPLATE_SHARE = 0.4  # of the captions that name a style
+LOOSE_SHARE = 0.35
+"""Of the Chinese captions: wordings that no grammar would give, with clauses in any order, asides, links left out."""
 SLOW_PACE, FAST_PACE = 1.25, 1.9
 
 _SAID: dict[str, tuple[str, float, float]] = {  # the plain value, how often it is said, how often another one is
@@ -52,7 +54,7 @@ def caption(scene: Scene, rng: random.Random) -> str:
     if rng.random() < 0.10:
         module = zh if chinese and rng.random() < 0.7 else en
         text += "".join(_comma(rng, chinese) + word for word in rng.sample(module.QUALITY, rng.randint(1, 3)))
-    return text
+    return _loosened(text, rng) if chinese and rng.random() < LOOSE_SHARE else text
 
 
 def corpus(rng: random.Random, n: int) -> Iterator[str]:
@@ -255,6 +257,24 @@ def _english_action(scene: Scene, rng: random.Random) -> str:
         elif scene.pace > FAST_PACE:
             phrase += " " + rng.choice(en.FAST)
     return phrase
+
+
+def _loosened(text: str, rng: random.Random) -> str:
+    """The same said carelessly: clauses exchanged, asides between them, particles dropped."""
+    clauses = [clause for clause in re.split("[，,、]", text) if clause.strip()]
+    if rng.random() < 0.5:
+        rng.shuffle(clauses)
+    if rng.random() < 0.4:
+        clauses.insert(rng.randint(0, len(clauses)), rng.choice(zh.FILLERS))
+    if rng.random() < 0.2:
+        clauses.insert(0, rng.choice(zh.OPENINGS).rstrip(",，:："))
+    if rng.random() < 0.3:
+        clauses = [re.sub("[的地着]", "", clause, count=1) for clause in clauses]
+    if rng.random() < 0.25:
+        at = rng.randrange(len(clauses))
+        clauses[at] = rng.choice(zh.LINKS) + clauses[at]
+    joint = rng.choice(("，", "，", ",", "、", " ", "。", ""))
+    return joint.join(clauses) + rng.choice(("", "", "", "。", "！"))
 
 
 def _template(style: str, text: str, rng: random.Random) -> str:

@@ -19,10 +19,10 @@ MAX_LATENTS = 61
 """Latents of the longest clip on offer: 8 s at 30 frames a second."""
 
 VAE: dict[str, Any] = {
-    "base_dim": 48,
-    "decoder_base_dim": 16,
+    "base_dim": 32,
+    "decoder_base_dim": 12,
     "z_dim": 48,
-    "dim_mult": [1, 2, 2],
+    "dim_mult": [1, 4, 4],
     "num_res_blocks": 1,
     "temperal_downsample": [True, True],
     "is_residual": True,

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,6 +41,8 @@ MOTIONS: dict[str, tuple[str, str]] = {
     "right": ("{}从左向右移动", "a {} moving from left to right"),
     "left": ("{}从右向左移动", "a {} moving from right to left"),
 }
+Reading = tuple[str, str]
+"""Colour and direction that were seen."""
 MIN_SATURATION = 0.35
 MIN_SHIFT = 0.02
 """Of the frame's width: less counts as no motion."""
@@ -53,6 +56,12 @@ class SimplePrompt:
     subject: str
     colour: str
     direction: str
+
+    @property
+    def scene(self) -> Scene:
+        """A scene of the world that it describes."""
+        x = -0.4 if self.direction == "right" else 0.4
+        return Scene(self.subject, self.colour, motion=self.direction, x=x)
 
 
 def simple_prompts() -> list[SimplePrompt]:
@@ -107,12 +116,22 @@ def _within(hue: Tensor, low: float, high: float) -> Tensor:
     return (hue - low) % 360 < high - low
 
 
+def read(clip: Tensor, colour: str) -> Reading:
+    """The colour of a clip and where pixels of the wanted colour go."""
+    return read_colour(clip), read_direction(clip, colour)
+
+
+def shares(readings: Sequence[Reading], prompts: Sequence[SimplePrompt]) -> dict[str, float]:
+    """Parts of the readings that are what the prompts want: colour, direction, both."""
+    colours = [reading[0] == prompt.colour for reading, prompt in zip(readings, prompts, strict=True)]
+    ways = [reading[1] == prompt.direction for reading, prompt in zip(readings, prompts, strict=True)]
+    both = [a and b for a, b in zip(colours, ways, strict=True)]
+    return {name: round(sum(v) / len(v), 4) for name, v in (("colour", colours), ("direction", ways), ("both", both))}
+
+
 def score(clips: Tensor, prompts: list[SimplePrompt]) -> dict[str, float]:
     """Shares of clips [B, 3, F, H, W] that show the prompt's colour, its direction, and both."""
-    colours = [read_colour(clip) == prompt.colour for clip, prompt in zip(clips, prompts, strict=True)]
-    ways = [read_direction(c, p.colour) == p.direction for c, p in zip(clips, prompts, strict=True)]
-    both = [a and b for a, b in zip(colours, ways, strict=True)]
-    return {name: sum(v) / len(v) for name, v in (("colour", colours), ("direction", ways), ("both", both))}
+    return shares([read(clip, prompt.colour) for clip, prompt in zip(clips, prompts, strict=True)], prompts)
 
 
 def main() -> None:
@@ -140,10 +159,7 @@ def main() -> None:
     for start in range(0, len(prompts), args.batch):
         texts = [prompt.text for prompt in prompts[start : start + args.batch]]
         made.append(make_clips(networks, vae, tokenizer, texts, size, args.latents, sampling, args.seed + start).half())
-    scenes = [
-        Scene(p.subject, p.colour, motion=p.direction, x=-0.4 if p.direction == "right" else 0.4) for p in prompts
-    ]
-    true = [_round_trip(vae, scene, size, args.latents, device) for scene in scenes]
+    true = [_round_trip(vae, prompt.scene, size, args.latents, device) for prompt in prompts]
     found = {"prompts": len(prompts), "value": score(torch.cat(made).float(), prompts)}
     print(json.dumps(found | {"ceiling": score(torch.cat(true), prompts)}))
 

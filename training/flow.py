@@ -1,4 +1,4 @@
-"""Rectified flow: noise levels, inputs, targets and the two losses of stage 2.
+"""Rectified flow: noise levels, inputs, targets and the losses of stage 2.
 
 Owns the arithmetic of x_s = (1 - s) x0 + s e and v = e - x0. Does not know optimisers or where latents come from.
 """
@@ -9,13 +9,25 @@ import torch
 from torch import Tensor
 
 from training.config import BLOCK_LATENTS
-from training.forward import Pieces, cached_forward, teacher_forced_forward
+from training.forward import Pieces, cached_forward, separate_forward, teacher_forced_forward
 from training.latents import Batch
 from training.networks import Networks, embed_prompts
 
 SHIFT = 3.0
 CONTEXT_NOISE = 0.15
 """Largest noise level put on the clean context in training: a model's own context is never exact."""
+
+
+SUBJECT_WEIGHT = 3.0
+SUBJECT_SIGMA = 0.85
+"""Below this noise level errors on a subject count `SUBJECT_WEIGHT` times: it is a twentieth of a picture's area and
+most of what its caption says. Above it its place is still open, and weighting would pull subjects everywhere."""
+
+
+CARRIED_SHARE = 0.3
+CARRIED_SIGMA = 0.8
+"""How often a later block above this noise level starts as the sampler's `start` makes it: from the latent before it,
+carried forward and noised. Who was never shown that takes the carried picture for the clean one, and nothing moves."""
 
 
 def shift(u: Tensor, by: float = SHIFT) -> Tensor:
@@ -27,6 +39,13 @@ def random_sigmas(shape: tuple[int, ...], device: torch.device) -> Tensor:
     """Noise levels for training: mostly logit-normal, some uniform, shifted."""
     u = torch.sigmoid(torch.randn(shape, device=device))
     return shift(torch.where(torch.rand(shape, device=device) < 0.25, torch.rand(shape, device=device), u))
+
+
+def spaced_sigmas(rows: int, copies: int, device: torch.device) -> Tensor:
+    """Noise levels [rows, copies] of the same distribution, each row's spread evenly over it: a calmer gradient."""
+    u = (torch.arange(copies, device=device) + torch.rand(rows, copies, device=device)) / copies
+    logit_normal = torch.sigmoid(torch.special.ndtri(u.clamp(1e-4, 1 - 1e-4)))
+    return shift(torch.where(torch.rand(rows, 1, device=device) < 0.25, u, logit_normal))
 
 
 def spread(per_block: Tensor) -> Tensor:
@@ -53,6 +72,31 @@ def block_weights(batch: Batch) -> Tensor:
     return weights
 
 
+def cell_weights(subject: Tensor, sigmas: Tensor) -> Tensor:
+    """Loss weight of each latent cell [B, F, h, w] from `Batch.subject` and the noise levels [B, F]."""
+    fixed = (sigmas < SUBJECT_SIGMA).float()[..., None, None]
+    return 1 + (SUBJECT_WEIGHT - 1) * subject * fixed
+
+
+def weighted(velocity: Tensor, target: Tensor, weights: Tensor) -> Tensor:
+    """Mean squared error of [B, C, F, h, w] under weights [B, F, h, w]."""
+    error = (velocity.float() - target).square().mean(1)
+    return (error * weights).sum() / weights.sum()
+
+
+def carried(clean: Tensor, noise: Tensor, sigmas: Tensor, chosen: Tensor) -> tuple[Tensor, Tensor]:
+    """Noisy inputs and the velocities that lead from them to the clean latents, [B, C, 1 + 3m, h, w] each.
+
+    Args:
+        sigmas: [B, 1 + 3m].
+        chosen: bool [B, 1 + 3m], latents whose block starts from the latent before it instead of from its own.
+    """
+    before = clean[:, :, :-1:BLOCK_LATENTS].repeat_interleave(BLOCK_LATENTS, 2)
+    before = torch.cat([clean[:, :, :1], before], 2)
+    inputs = torch.where(chosen[:, None, :, None, None], noised(before, noise, sigmas), noised(clean, noise, sigmas))
+    return inputs, (inputs - clean) / sigmas[:, None, :, None, None].clamp(min=1e-3)
+
+
 def causal_loss(networks: Networks, batch: Batch, pieces: Pieces | None = None) -> Tensor:
     """Teacher forcing: each block at its own noise level, with (slightly noised) clean blocks before it as context."""
     clean = batch.latents
@@ -66,29 +110,39 @@ def causal_loss(networks: Networks, batch: Batch, pieces: Pieces | None = None) 
     )
     context = noised(clean, torch.randn_like(clean), level[:, None].expand_as(sigmas))
     embeds = embed_prompts(networks.text_encoder, batch.token_ids)
+    chosen = (spread(torch.rand(len(clean), blocks, device=clean.device)) < CARRIED_SHARE) & (sigmas > CARRIED_SIGMA)
+    chosen[:, 0] = False
+    inputs, target = carried(clean, noise, sigmas, chosen)
     velocity = teacher_forced_forward(
         networks.transformer,
         context,
-        noised(clean, noise, sigmas),
+        inputs,
         timesteps(sigmas),
         embeds,
         batch.positions,
         pieces=pieces,
     )
-    error = (velocity - (noise - clean)).square().mean((1, 3, 4))
-    weights = block_weights(batch)
-    return (error * weights).sum() / weights.sum()
+    weights = block_weights(batch)[..., None, None] * cell_weights(batch.subject, sigmas)
+    return weighted(velocity, target, weights)
+
+
+def image_loss(networks: Networks, batch: Batch, copies: int, pieces: Pieces | None = None) -> Tensor:
+    """The first block's loss on single latents [B, C, 1, h, w], each at `copies` noise levels."""
+    clean = batch.latents.expand(-1, -1, copies, -1, -1)
+    sigmas = spaced_sigmas(len(clean), copies, clean.device)
+    noise = torch.randn_like(clean)
+    embeds = embed_prompts(networks.text_encoder, batch.token_ids)
+    inputs = noised(clean, noise, sigmas), timesteps(sigmas), embeds
+    velocity = separate_forward(networks.transformer, *inputs, pieces=pieces)
+    return weighted(velocity, noise - clean, cell_weights(batch.subject, sigmas))
 
 
 def whole_clip_loss(networks: Networks, batch: Batch, pieces: Pieces | None = None) -> Tensor:
-    """All latents at one noise level, each sees all: what diffusers' pipeline does, and the teacher of stage 3.
-
-    For images this is the first block's own loss.
-    """
+    """All latents at one noise level, each sees all: what diffusers' pipeline does, and the teacher of stage 3."""
     clean = batch.latents
     sigmas = random_sigmas((len(clean), 1), clean.device).expand(-1, clean.shape[2])
     noise = torch.randn_like(clean)
     embeds = embed_prompts(networks.text_encoder, batch.token_ids)
     inputs = noised(clean, noise, sigmas), timesteps(sigmas), embeds, batch.positions
     velocity, _ = cached_forward(networks.transformer, *inputs, pieces=pieces)
-    return (velocity - (noise - clean)).square().mean()
+    return weighted(velocity, noise - clean, cell_weights(batch.subject, sigmas))

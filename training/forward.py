@@ -99,6 +99,40 @@ def cached_forward(
     return _project(model, hidden, tokens.time, latents), own
 
 
+def separate_forward(
+    model: WanTransformer3DModel,
+    latents: Tensor,
+    timesteps: Tensor,
+    prompt_embeds: Tensor,
+    *,
+    pieces: Pieces | None = None,
+) -> Tensor:
+    """Pictures that share a prompt: each latent is a first latent of its own and sees no other.
+
+    The prompt's keys and values, which cost more than a small picture's own tokens, are made once for all of them.
+
+    Args:
+        latents: [B, C, K, h, w], normalised.
+        timesteps: [B, K], 0 to 1000.
+        prompt_embeds: [B, T, text_dim].
+        pieces: plain where not given.
+
+    Returns:
+        Velocity [B, C, K, h, w].
+    """
+    positions = torch.zeros(1, latents.shape[2], dtype=torch.long, device=latents.device)
+    tokens = _embed(model, latents, timesteps, prompt_embeds, positions)
+    hidden = tokens.hidden
+
+    def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        alone = (x.flatten(0, 1).unsqueeze(1) for x in (query, key, value))
+        return _dense(*alone).view_as(query)
+
+    for block in model.blocks:
+        hidden = _layer(block, hidden, tokens, attend, pieces or Pieces.plain())
+    return _project(model, hidden, tokens.time, latents)
+
+
 def teacher_forced_forward(
     model: WanTransformer3DModel,
     clean: Tensor,

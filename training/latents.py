@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from diffusers import AutoencoderKLWan
 from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset
@@ -22,7 +23,7 @@ from training import config
 from training.autoencode import encode_moments, normalise
 from training.captions import caption
 from training.scene import Scene, sample_scene
-from training.world import render
+from training.world import draw
 
 SAMPLE_BLOCKS = 3
 SAMPLE_LATENTS = 1 + SAMPLE_BLOCKS * config.BLOCK_LATENTS
@@ -40,6 +41,7 @@ class Batch:
     token_ids: Tensor  # [B, T] int64
     positions: Tensor  # [B, 1 or 10] int64
     is_far: Tensor  # [B] bool
+    subject: Tensor  # [B, 1 or 10, h, w] fp32, 1 in cells that a subject or its border touches, else 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,14 +83,22 @@ def tokenize(tokenizer: PreTrainedTokenizerBase, texts: list[str]) -> Tensor:
     return made.input_ids
 
 
+def with_unknown(ids: Tensor, share: float) -> Tensor:
+    """Token ids with a share of the words made unknown: words outside the vocabulary must do no harm."""
+    unknown = (torch.rand(ids.shape, device=ids.device) < share) & (ids > UNKNOWN_TOKEN)
+    return ids.masked_fill(unknown, UNKNOWN_TOKEN)
+
+
 def loader(drawings: Drawings, workers: int) -> Iterator[Drawing]:
     """Drawings from `workers` processes, or from this one for 0."""
     return iter(DataLoader(drawings, batch_size=None, num_workers=workers, prefetch_factor=4 if workers else None))
 
 
 @torch.no_grad()
-def encode_drawing(vae: AutoencoderKLWan, drawing: Drawing, size: config.Size, device: torch.device) -> Tensor:
-    """Render and encode one drawing: normalised latents [N, C, 1 or 10, h, w]."""
+def encode_drawing(
+    vae: AutoencoderKLWan, drawing: Drawing, size: config.Size, device: torch.device
+) -> tuple[Tensor, Tensor]:
+    """Render and encode one drawing: normalised latents [N, C, 1 or 10, h, w] and `Batch.subject`."""
     if drawing.start == 0:
         return _encode(vae, drawing.scenes, range(1), size, device)
     later = config.FRAMES_PER_LATENT * (SAMPLE_LATENTS - 1)
@@ -96,18 +106,28 @@ def encode_drawing(vae: AutoencoderKLWan, drawing: Drawing, size: config.Size, d
         return _encode(vae, drawing.scenes, range(1 + later), size, device)
     first = config.FRAMES_PER_LATENT * (drawing.start - WARM_UP_LATENTS)
     frames = range(first, config.FRAMES_PER_LATENT * (drawing.start - 1) + 1 + later)
-    segment = _encode(vae, drawing.scenes, frames, size, device)[:, :, WARM_UP_LATENTS:]
-    return torch.cat([_encode(vae, drawing.scenes, range(1), size, device), segment], 2)
+    later_latents, later_subject = _encode(vae, drawing.scenes, frames, size, device)
+    latents, subject = _encode(vae, drawing.scenes, range(1), size, device)
+    latents = torch.cat([latents, later_latents[:, :, WARM_UP_LATENTS:]], 2)
+    return latents, torch.cat([subject, later_subject[:, WARM_UP_LATENTS:]], 1)
 
 
 def _encode(
     vae: AutoencoderKLWan, scenes: list[Scene], frames: range, size: config.Size, device: torch.device
-) -> Tensor:
+) -> tuple[Tensor, Tensor]:
     times = (torch.tensor(list(frames), device=device) / config.FPS).expand(len(scenes), -1)
-    pixels = render(scenes, times, height=size.height, width=size.width, device=device)
+    pixels, distance = draw(scenes, times, height=size.height, width=size.width, device=device)
     with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
         mean, _ = encode_moments(vae, pixels.to(torch.bfloat16 if device.type == "cuda" else torch.float32))
-    return normalise(vae, mean.float())
+    return normalise(vae, mean.float()), _touched(distance)
+
+
+def _touched(distance: Tensor) -> Tensor:
+    """Distances to the subjects [B, 1 + 4k, H, W] to 1 in latent cells [B, 1 + k, h, w] on or beside them, else 0."""
+    stride, frames = config.LATENT_STRIDE, config.FRAMES_PER_LATENT
+    near = -F.max_pool2d(-distance.float(), stride, stride)  # the nearest in each cell
+    later = near[:, 1:].unflatten(1, (-1, frames)).amin(2) if near.shape[1] > 1 else near[:, :0]
+    return (torch.cat([near[:, :1], later], 1) < 0.01).float()
 
 
 class LatentRing:
@@ -121,10 +141,15 @@ class LatentRing:
 
     def add(self, vae: AutoencoderKLWan, drawing: Drawing) -> None:
         """Render, encode and keep one drawing in place of the oldest."""
-        latents = encode_drawing(vae, drawing, self.size, self.device)
+        latents, subject = encode_drawing(vae, drawing, self.size, self.device)
         later = torch.arange(drawing.start, drawing.start + latents.shape[2] - 1)
         positions = torch.cat([torch.zeros(1, dtype=torch.long), later]).expand(len(latents), -1)
-        rows = [latents.to(torch.bfloat16), drawing.token_ids.to(self.device), positions.to(self.device)]
+        rows = [
+            latents.to(torch.bfloat16),
+            drawing.token_ids.to(self.device),
+            positions.to(self.device),
+            subject.bool(),
+        ]
         if not self._tensors:
             self._tensors = [row.new_empty(self._capacity, *row.shape[1:]) for row in rows]
         at = torch.arange(self._cursor, self._cursor + len(latents), device=self.device) % self._capacity
@@ -136,17 +161,16 @@ class LatentRing:
 
     def batch(self, count: int, *, drop_captions: float = 0.1, drop_tokens: float = 0.02) -> Batch:
         """Random samples, each with one of its captions; some captions empty, some tokens unknown."""
-        latents, token_ids, positions = self._tensors
+        latents, token_ids, positions, subject = self._tensors
         rows = torch.randint(self.held, (count,), device=self.device)
         which = torch.randint(token_ids.shape[1], (count,), device=self.device)
         ids = token_ids[rows, which].long()
-        unknown = (torch.rand(ids.shape, device=self.device) < drop_tokens) & (ids > UNKNOWN_TOKEN)
-        ids = ids.masked_fill(unknown, UNKNOWN_TOKEN)
+        ids = with_unknown(ids, drop_tokens)
         empty = torch.zeros_like(ids[0])
         empty[0] = END_TOKEN
         ids = torch.where((torch.rand(count, 1, device=self.device) < drop_captions), empty, ids)
         chosen = positions[rows]
-        return Batch(latents[rows].float(), ids, chosen, chosen[:, -1] >= SAMPLE_LATENTS)
+        return Batch(latents[rows].float(), ids, chosen, chosen[:, -1] >= SAMPLE_LATENTS, subject[rows].float())
 
     def random_batch(self, count: int, channels: int) -> Batch:
         """Numbers of a batch's shapes and nothing else, for compiling."""
@@ -154,4 +178,5 @@ class LatentRing:
         latents = torch.randn(count, channels, length, *self.size.latent, device=self.device)
         token_ids = torch.full((count, config.TEXT_TOKENS), END_TOKEN, device=self.device)
         positions = torch.arange(length, device=self.device).expand(count, -1)
-        return Batch(latents, token_ids, positions, torch.zeros(count, dtype=torch.bool, device=self.device))
+        far = torch.zeros(count, dtype=torch.bool, device=self.device)
+        return Batch(latents, token_ids, positions, far, (latents[:, 0] > 1).float())

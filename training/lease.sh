@@ -1,31 +1,30 @@
 #!/bin/sh
-# All stages in three calls of under ten minutes each, behind one another on one machine: training/lease.sh 1|2|3 [OUT]
-# Files of a call are copied to OUT. The first call starts from whatever lies in .train/run (nothing, or an unpacked checkpoint).
-set -eu
-call=$1 out=${2:-.train/out}
-run=.train/run words=.train/tokenizer
+# All stages one behind the other on the GPUs of one machine, in about 27 minutes: setsid training/lease.sh new|more
+# "new" makes everything from nothing; "more" goes on from .train/run (training.unpack puts a shipped checkpoint there).
+# Everything lies in .train/run afterwards; each stage's log in .train/logs. Nobody needs to stay connected meanwhile.
+set -u
+run=.train/run words=.train/tokenizer logs=.train/logs
+mkdir -p $run $logs
 stage() { name=$1; shift; training/launch.sh "training.$name" --folder $run "$@"; }
-flow() { stage transformer --tokenizer $words --compile dynamic "$@"; }
-mkdir -p "$out"
-case $call in
-1)
-    CUDA_VISIBLE_DEVICES=0 python3 -m training.transformer --folder $run --tokenizer $words --minutes 1 \
-        --compile dynamic --compile-only >"$out/compile.log" 2>&1 &
-    stage vae --minutes 5.5 --compile --sizes 768x448 768x448 1280x736 576x1024
-    wait
-    flow --minutes 2.5 --part 0 0.18
-    cp $run/vae.pt "$out"
+alone() { gpu=$1 name=$2; shift 2; CUDA_VISIBLE_DEVICES=$gpu python3 -m "training.$name" --folder $run "$@"; }
+flow() { stage transformer --tokenizer $words --compile dynamic "$@" || stage transformer --tokenizer $words "$@"; }
+last=$(($(nvidia-smi -L | wc -l) - 1))
+case $1 in
+new)
+    date +"%s words and autoencoder" >>$logs/times
+    alone $last text_encoder --tokenizer $words --minutes 3 >$logs/text.log 2>&1 &
+    alone 0 transformer --minutes 1 --tokenizer $words --compile dynamic --compile-only >$logs/compile.log 2>&1 &
+    stage vae --minutes 5 >$logs/vae.log 2>&1
+    date +"%s flow" >>$logs/times
+    flow --minutes 14.5 >$logs/flow.log 2>&1
+    few=5
     ;;
-2)
-    flow --minutes 9 --part 0.18 0.84
-    cp $run/flow/*.pt "$out"
-    ;;
-3)
-    flow --minutes 2.2 --part 0.84 1
-    cp $run/flow/*.pt "$out"
-    stage distill --tokenizer $words --minutes 4.5
-    mkdir -p "$out/few"
-    cp $run/few/*.pt "$out/few"
+more)
+    date +"%s flow" >>$logs/times
+    flow --minutes 13.5 --small-until 0 --images-until 0.25 --lr 1.5e-3 >$logs/flow.log 2>&1
+    few=10.5
     ;;
 esac
-cp $run/*.jsonl "$out"
+date +"%s few steps" >>$logs/times
+stage distill --tokenizer $words --minutes $few >$logs/few.log 2>&1
+date +"%s done" >>$logs/times

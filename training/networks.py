@@ -5,6 +5,7 @@ Owns construction and the files between stages. Does not know losses or data.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +16,8 @@ from transformers import UMT5Config, UMT5EncoderModel
 
 from training import config
 from training.session import load, save
+
+TEXT_FILE = "text_encoder.pt"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,30 +41,48 @@ class Networks:
 
 def new_networks(vocab_pieces: int, *, transformer: dict[str, object] | None = None) -> Networks:
     """Untrained networks; the velocity starts at zero, as in the published WAN models."""
-    text_encoder = UMT5EncoderModel(UMT5Config(vocab_size=vocab_pieces, **config.TEXT_ENCODER))
     made = WanTransformer3DModel(**config.TRANSFORMER | (transformer or {}))
     nn.init.zeros_(made.proj_out.weight)
     nn.init.zeros_(made.proj_out.bias)
-    return Networks(made, text_encoder)
+    return Networks(made, new_text_encoder(vocab_pieces))
+
+
+def new_text_encoder(vocab_pieces: int) -> UMT5EncoderModel:
+    """An untrained text encoder."""
+    return UMT5EncoderModel(UMT5Config(vocab_size=vocab_pieces, **config.TEXT_ENCODER))
+
+
+def save_text_encoder(folder: Path, vocab_pieces: int, weights: Mapping[str, Tensor]) -> None:
+    """Write weights in half precision to `<folder>/text_encoder.pt`."""
+    halves = {name: tensor.half().cpu() for name, tensor in weights.items()}
+    halves.pop("encoder.embed_tokens.weight", None)  # the same tensor as "shared.weight"
+    save(folder / TEXT_FILE, {"vocab": vocab_pieces, "weights": halves})
+
+
+def load_text_encoder(folder: Path) -> UMT5EncoderModel:
+    """Read what `save_text_encoder` wrote, in fp32."""
+    states = load(folder / TEXT_FILE)
+    model = new_text_encoder(states["vocab"])
+    weights = {name: tensor.float() for name, tensor in states["weights"].items()}
+    model.load_state_dict(weights | {"encoder.embed_tokens.weight": weights["shared.weight"]})
+    return model
 
 
 def save_networks(folder: Path, networks: Networks, weights: tuple[dict[str, Tensor], dict[str, Tensor]]) -> None:
     """Write weights in half precision, one file a network, with what is needed to build them again."""
     transformer, text_encoder = networks.modules
     made = {k: v for k, v in dict(transformer.config).items() if k in config.TRANSFORMER}
-    halves = [{name: tensor.half().cpu() for name, tensor in state.items()} for state in weights]
-    save(folder / "transformer.pt", {"config": made, "weights": halves[0]})
-    halves[1].pop("encoder.embed_tokens.weight", None)  # the same tensor as "shared.weight"
-    save(folder / "text_encoder.pt", {"vocab": text_encoder.config.vocab_size, "weights": halves[1]})
+    halves = {name: tensor.half().cpu() for name, tensor in weights[0].items()}
+    save(folder / "transformer.pt", {"config": made, "weights": halves})
+    save_text_encoder(folder, text_encoder.config.vocab_size, weights[1])
 
 
 def load_networks(folder: Path, device: torch.device | str) -> Networks:
     """Read what `save_networks` wrote, in fp32."""
-    first, second = load(folder / "transformer.pt"), load(folder / "text_encoder.pt")
-    networks = new_networks(second["vocab"], transformer=first["config"])
-    networks.transformer.load_state_dict({k: v.float() for k, v in first["weights"].items()})
-    states = {k: v.float() for k, v in second["weights"].items()}
-    networks.text_encoder.load_state_dict(states | {"encoder.embed_tokens.weight": states["shared.weight"]})
+    states = load(folder / "transformer.pt")
+    transformer = WanTransformer3DModel(**config.TRANSFORMER | states["config"])
+    transformer.load_state_dict({k: v.float() for k, v in states["weights"].items()})
+    networks = Networks(transformer, load_text_encoder(folder))
     for module in networks.modules:
         module.to(device)
     return networks

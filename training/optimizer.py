@@ -1,7 +1,8 @@
-"""The optimiser: Muon for hidden matrices, AdamW for all else.
+"""The optimiser: Muon for hidden matrices and filters, AdamW for all else.
 
 Owns the update rules and which parameter gets which. Does not know schedules: a factor is given at every step.
-`torch.optim.Muon` orthogonalises one matrix after another; here they are small and many, so equal shapes go together.
+`torch.optim.Muon` orthogonalises one matrix after another; here they are small and many, so equal shapes go together. A
+filter is the matrix of its outputs by all its inputs and taps.
 """
 
 from __future__ import annotations
@@ -40,9 +41,9 @@ class Muon(torch.optim.Optimizer):
             self.state[parameter].setdefault("momentum", torch.zeros_like(parameter))
         buffers = [self.state[p]["momentum"] for p in parameters]
         torch._foreach_lerp_(buffers, gradients, 1 - group["momentum"])
-        ahead = torch._foreach_lerp(gradients, buffers, group["momentum"])
-        update = _orthogonalise(torch.stack(ahead))
-        scale = 0.2 * max(shape) ** 0.5
+        ahead = torch.stack(torch._foreach_lerp(gradients, buffers, group["momentum"])).flatten(2)
+        update = _orthogonalise(ahead).unflatten(2, shape[1:])
+        scale = 0.2 * max(ahead.shape[1:]) ** 0.5
         torch._foreach_mul_(parameters, 1 - group["lr"] * group["weight_decay"])
         torch._foreach_add_(parameters, list(update.unbind(0)), alpha=-group["lr"] * scale)
 
@@ -69,8 +70,9 @@ class Optimizer:
         plain: list[nn.Parameter] = []
         for module in modules:
             for name, parameter in module.named_parameters():
-                hidden = "block" in name and parameter.ndim == 2 and "relative_attention_bias" not in name
-                (matrices if hidden else decayed if parameter.ndim > 1 else plain).append(parameter)
+                matrix = name.endswith("weight") and parameter.ndim in (2, 4, 5)
+                hidden = "block" in name and matrix and "relative_attention_bias" not in name
+                (matrices if hidden else decayed if matrix else plain).append(parameter)
         self.parameters = [*matrices, *decayed, *plain]
         adam_groups = [{"params": decayed, "weight_decay": weight_decay}, {"params": plain, "weight_decay": 0.0}]
         self._parts: list[torch.optim.Optimizer] = [

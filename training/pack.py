@@ -37,6 +37,7 @@ class Streaming:
     num_inference_steps: int = 4
     flow_shift: float = 3.0
     guidance_scale: float = 1.0
+    guided_blocks: int | None = None
     max_sequence_length: int = config.TEXT_TOKENS
 
 
@@ -95,8 +96,14 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=4)
     parser.add_argument("--shift", type=float, default=3.0)
     parser.add_argument("--guidance", type=float, default=1.0)
+    parser.add_argument("--guided-blocks", type=int, help="from the first; all where not given")
     args = parser.parse_args()
-    streaming = Streaming(num_inference_steps=args.steps, flow_shift=args.shift, guidance_scale=args.guidance)
+    streaming = Streaming(
+        num_inference_steps=args.steps,
+        flow_shift=args.shift,
+        guidance_scale=args.guidance,
+        guided_blocks=args.guided_blocks,
+    )
     pack(args.folder, args.networks, args.tokenizer, args.out, streaming)
 
 

@@ -8,6 +8,7 @@ Owns the mapping of files only. Does not know training.
 from __future__ import annotations
 
 import argparse
+import shutil
 from pathlib import Path
 
 import torch
@@ -15,7 +16,7 @@ from diffusers import AutoencoderKLWan, WanTransformer3DModel
 from transformers import AutoTokenizer, UMT5EncoderModel
 
 from training import config
-from training.networks import Networks, save_networks
+from training.networks import TEXT_FILE, Networks, save_networks
 from training.session import save
 
 
@@ -40,6 +41,7 @@ def unpack(checkpoint: Path, folder: Path, networks: str, tokenizer: Path) -> No
     text_encoder = UMT5EncoderModel.from_pretrained(checkpoint / "text_encoder")
     held = Networks(transformer, text_encoder)
     save_networks(folder / networks, held, (transformer.state_dict(), text_encoder.state_dict()))
+    shutil.copyfile(folder / networks / TEXT_FILE, folder / TEXT_FILE)  # where stage 2 looks for it
     AutoTokenizer.from_pretrained(checkpoint / "tokenizer").save_pretrained(tokenizer)
 
 

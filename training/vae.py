@@ -22,12 +22,14 @@ from training import config
 from training.autoencode import decode_frames, encode_moments
 from training.optimizer import Optimizer
 from training.scene import Scene, sample_scene
-from training.session import Average, Clock, Log, Session, learning_rate_factor, load, save
+from training.session import Average, Clock, Log, Session, learning_rate_factor, load, save, synchronise
 from training.world import render
 
-LATENT_NOISE = 0.05
+LATENT_NOISE = 0.08
 """Standard deviation of the noise on latents in training, in units of a latent of unit variance."""
 KL_WEIGHT = 2e-5
+PERIOD = 20
+"""Steps between looks at the clock."""
 
 
 def new_vae(sizes: dict[str, Any] | None = None) -> AutoencoderKLWan:
@@ -97,12 +99,39 @@ def measure(
     return mean, variance.clamp(min=1e-8).sqrt(), float(torch.cat(psnr).mean())
 
 
-def crop(clips: Tensor, side: int, rng: random.Random) -> Tensor:
-    """The same random square out of every clip, at most `side` pixels a side."""
-    height, width = clips.shape[-2:]
-    h, w = min(side, height), min(side, width)
-    top, left = rng.randint(0, height - h), rng.randint(0, width - w)
-    return clips[..., top : top + h, left : left + w]
+class FrameRing:
+    """The newest drawn clips of one size as bytes: drawing costs far more than a step, so each clip is used often."""
+
+    def __init__(self, size: config.Size, capacity: int, frames: int, device: torch.device) -> None:
+        self.size, self.held = size, 0
+        self._cursor, self._frames, self._device = 0, frames, device
+        self._clips = torch.empty(capacity, 3, frames, size.height, size.width, dtype=torch.uint8, device=device)
+
+    @torch.no_grad()
+    def add(self, rng: random.Random, count: int) -> None:
+        """Draw clips in place of the oldest."""
+        drawn = draw_clips(rng, count, self._frames, self.size, self._device)
+        at = torch.arange(self._cursor, self._cursor + count, device=self._device) % len(self._clips)
+        self._clips[at] = ((drawn + 1) * 127.5).round().to(torch.uint8)
+        self._cursor = (self._cursor + count) % len(self._clips)
+        self.held = min(len(self._clips), self.held + count)
+
+    def crops(self, count: int, side: int, rng: random.Random) -> Tensor:
+        """Random squares of random clips, [count, 3, frames, side, side] in [-1, 1]."""
+        made: list[Tensor] = []
+        for _ in range(count):
+            top, left = rng.randint(0, self.size.height - side), rng.randint(0, self.size.width - side)
+            made.append(self._clips[rng.randrange(self.held), :, :, top : top + side, left : left + side])
+        return torch.stack(made).float() / 127.5 - 1
+
+
+def channels_last(vae: AutoencoderKLWan) -> AutoencoderKLWan:
+    """The same with its filters laid out as the tensor cores want them; cuDNN then lays out activations alike."""
+    for parameter in vae.parameters():
+        if parameter.ndim in (4, 5):
+            layout = torch.channels_last if parameter.ndim == 4 else torch.channels_last_3d
+            parameter.data = parameter.data.contiguous(memory_format=layout)
+    return vae
 
 
 def main() -> None:
@@ -111,14 +140,17 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, required=True)
     parser.add_argument("--minutes", type=float, required=True)
     parser.add_argument("--part", type=float, nargs=2, default=(0.0, 1.0), help="of the schedule that this call runs")
-    parser.add_argument("--compile", action="store_true", help="one graph for each chunk; sizes must not change then")
     parser.add_argument("--max-steps", type=int, default=10**9)
-    parser.add_argument("--sizes", nargs="+", default=["768x448", "768x448", "384x224", "1280x736", "576x1024"])
-    parser.add_argument("--crop", type=int, default=320)
+    parser.add_argument("--sizes", nargs="+", default=["768x448", "768x448", "512x288", "1280x736", "576x1024"])
+    parser.add_argument("--crop", type=int, default=256)
     parser.add_argument("--clips", type=int, default=8, help="rendered at once on each process")
-    parser.add_argument("--crops", type=int, default=2, help="crops of each clip in a step")
-    parser.add_argument("--steps", type=int, default=3, help="steps taken on each rendering")
+    parser.add_argument("--crops", type=int, default=16, help="of a step")
+    parser.add_argument("--capacity", type=int, default=192, help="clips of each size that are kept")
+    parser.add_argument("--draw-share", type=float, default=0.3, help="part of the time spent on new clips")
     parser.add_argument("--frames", type=int, default=17)
+    parser.add_argument(
+        "--decoder-only", action="store_true", help="the encoder stays, so what knows its latents still fits"
+    )
     parser.add_argument("--lr", type=float, default=2e-3)
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
@@ -126,39 +158,48 @@ def main() -> None:
     session = Session.start(args.seed)
     rng = random.Random(args.seed * 1000 + session.rank)
     device, sizes = session.device, [config.Size.parse(text) for text in args.sizes]
+    rings = {size: FrameRing(size, args.capacity, args.frames, device) for size in sizes}
     vae = new_vae().to(device)
     if (args.folder / "vae.pt").exists():
         vae.load_state_dict({k: t.float() for k, t in load(args.folder / "vae.pt")["weights"].items()})
-    session.broadcast(vae)
-    if args.compile:
-        vae.encoder.compile(dynamic=False)
-        vae.decoder.compile(dynamic=False)
-    optimizer, average = Optimizer([vae], lr=args.lr, weight_decay=1e-4), Average(vae, 0.998)
+    session.broadcast(channels_last(vae))
+    if args.decoder_only:
+        vae.encoder.requires_grad_(False)
+        vae.quant_conv.requires_grad_(False)
+    learns = [vae.post_quant_conv, vae.decoder] if args.decoder_only else [vae]
+    optimizer, average = Optimizer(learns, lr=args.lr, weight_decay=1e-4), Average(vae, 0.998)
     log = Log(args.folder / "vae.jsonl" if session.is_main else None)
-    step, fraction = 0, clock.begin
+    for ring in rings.values():
+        ring.add(rng, args.clips)
+    step, fraction, drawing_s, mark = 0, clock.begin, 0.0, clock.seconds
     while fraction < clock.end and step < args.max_steps:
-        with torch.no_grad():
-            clips = draw_clips(rng, args.clips, args.frames, rng.choice(sizes), device)
-        for _ in range(args.steps):
-            frames = torch.cat([crop(clips, args.crop, rng) for _ in range(args.crops)])
+        while drawing_s < args.draw_share * (clock.seconds - mark):
+            start = clock.seconds
+            rings[rng.choice(sizes)].add(rng, args.clips)
+            synchronise(session)
+            drawing_s += clock.seconds - start
+        for _ in range(PERIOD):
+            frames = rings[rng.choice(sizes)].crops(args.crops, args.crop, rng)
             with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
                 parts = losses(vae, frames, LATENT_NOISE)
             total(parts).backward()
             session.average_gradients(optimizer.parameters)
             norm = optimizer.step(learning_rate_factor(fraction))
             average.update()
-            step += 1
-        if step % 20 < args.steps:
-            fraction = session.agree(clock.fraction)
-        if session.is_main and step % 100 < args.steps:
+        step += PERIOD
+        synchronise(session)
+        fraction = session.agree(clock.fraction)
+        if session.is_main and step % (5 * PERIOD) == 0:
             shown = {name: float(value.detach()) for name, value in parts.items()}
-            log.write(step=step, seconds=clock.seconds, norm=float(norm), **shown)
+            log.write(step=step, seconds=clock.seconds, drawing_s=drawing_s, norm=float(norm), **shown)
     if session.is_main:
-        vae = new_vae().to(device)  # not the compiled one: it would be compiled anew for the sizes measured
+        vae = new_vae().to(device)
         vae.load_state_dict(average.state_dict())
         mean, std, psnr = measure(vae, random.Random(7), 8 if device.type == "cuda" else 1, sizes[0], device)
         weights = {k: t.half() for k, t in average.state_dict().items()}
         states = {"weights": weights, "mean": mean.float().cpu(), "std": std.float().cpu(), "config": config.VAE}
+        if args.decoder_only:
+            states |= {name: load(args.folder / "vae.pt")[name] for name in ("mean", "std")}
         save(args.folder / "vae.pt", states)
         log.write(step=step, seconds=clock.seconds, psnr_db=psnr, latent_std=float(std.mean()))
     session.finish()

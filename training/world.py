@@ -1,4 +1,4 @@
-"""The procedural world: scenes at random (`sample_scene`) and their moving pictures (`render`).
+"""The procedural world: scenes at random (`sample_scene`) and their moving pictures (`render`, `draw`).
 
 Owns the order in which a picture is made (backdrop, fog, subjects, weather, style) and its batching: clips are grouped
 by what they share, so that each stage runs once a kind and not once a clip. Does not know captions or models.
@@ -18,13 +18,20 @@ from training.scene import EXAMPLES, Scene, is_held_out, sample_scene
 from training.view import View, make_view
 from training.weather import fall, haze
 
-__all__ = ["EXAMPLES", "Scene", "is_held_out", "render", "sample_scene"]
+__all__ = ["EXAMPLES", "Scene", "draw", "is_held_out", "render", "sample_scene"]
 
 MAX_GROUP_PIXELS = 12_000_000  # about 1.5 GB of float32 intermediates
 
 
-@torch.no_grad()
 def render(scenes: Sequence[Scene], times: Tensor, *, height: int, width: int, device: torch.device) -> Tensor:
+    """The images of `draw`."""
+    return draw(scenes, times, height=height, width=width, device=device)[0]
+
+
+@torch.no_grad()
+def draw(
+    scenes: Sequence[Scene], times: Tensor, *, height: int, width: int, device: torch.device
+) -> tuple[Tensor, Tensor]:
     """Draw clips.
 
     Args:
@@ -34,7 +41,8 @@ def render(scenes: Sequence[Scene], times: Tensor, *, height: int, width: int, d
         device: where to draw; the result stays there.
 
     Returns:
-        float16 [B, 3, F, H, W], RGB in [-1, 1]. The same scene and time give the same picture on the same device.
+        float16 [B, 3, F, H, W], RGB in [-1, 1]; the same scene and time give the same picture on the same device. And
+        the distance to the subjects in world units, float16 [B, F, H, W], negative inside, 1 where there is none.
 
     Raises:
         ValueError: if the number of scenes does not fit `times`, or a size is not positive.
@@ -64,7 +72,7 @@ def render(scenes: Sequence[Scene], times: Tensor, *, height: int, width: int, d
     for rows, _, span, view in parts(lambda scene: scene.style):
         styled = apply_look(view, image[rows, :, span].float(), distance[rows, span].float())
         image[rows, :, span] = (styled.clamp(0.0, 1.0) * 2.0 - 1.0).half()
-    return image
+    return image, distance
 
 
 def _groups(

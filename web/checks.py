@@ -28,12 +28,14 @@ def style_check(known: Mapping[str, styles.Style]) -> Callable[[VideoRequest], N
 
     def check(request: VideoRequest) -> None:
         if request.style and request.style not in known:
-            listed = ", ".join(known)
+            # What people loaded in their pages has another key than its name, and is not told to others.
+            listed = ", ".join(key for key, style in known.items() if key == style.name)
             raise RequestError("style", request.style, f"one of {listed}", f"{listed} 之一")
-        try:
-            styles.apply(request.prompt, known.get(request.style), request.negative_prompt)
-        except styles.StyleError as error:
-            field = error.field if error.field in ("prompt", "negative_prompt") else "style"
-            raise PromptError(field, error) from error
+        for prompt in (request.prompt, *(change.prompt for change in request.prompt_changes)):
+            try:
+                styles.apply(prompt, known.get(request.style), request.negative_prompt)
+            except styles.StyleError as error:
+                field = error.field if error.field in ("prompt", "negative_prompt") else "style"
+                raise PromptError(field, error) from error
 
     return check

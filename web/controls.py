@@ -5,7 +5,7 @@ Owns the components, their limits and their wording keys. Does not know jobs, th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,11 +13,12 @@ import gradio as gr
 
 from pipeline.request import FPS, MAX_BATCH_SIZE, MAX_PROMPT_CHARS, MAX_STEPS, SECONDS, SIZES
 from styles import Example, Style
-from web import presets
+from web import machine_parts, presets, studio_parts
 from web.texts import label
 
 DEFAULT_GUIDANCE_SCALE = 7.0
 DEFAULT_STEPS = 20
+DEFAULT_ALARM_PERCENT = 90
 
 # Which properties of a control are sentences: {name of the control: {property: key in web.texts}}. The page's script
 # changes them all in place when a person switches the language, so nothing typed is lost.
@@ -40,6 +41,7 @@ WORDING: Mapping[str, Mapping[str, str]] = {
     "seed": {"label": "seed", "info": "seed_tip"},
     "batch_size": {"label": "batch_size", "info": "batch_tip"},
     "streaming": {"label": "streaming", "info": "streaming_tip"},
+    "alarm_percent": {"label": "alarm_percent", "info": "alarm_tip"},
     "seed_random": {"value": "seed_random"},
     "seed_last": {"value": "seed_last"},
     "preset_save": {"value": "preset_save"},
@@ -49,7 +51,7 @@ WORDING: Mapping[str, Mapping[str, str]] = {
     "cancel": {"value": "cancel"},
 }
 
-# The order in which the page's scripts get the values.
+# The order in which the page's scripts get the values; the last one is no part of a request.
 VALUES: tuple[str, ...] = (
     "prompt",
     "negative_prompt",
@@ -64,6 +66,7 @@ VALUES: tuple[str, ...] = (
     "steps",
     "batch_size",
     "streaming",
+    "alarm_percent",
 )
 
 
@@ -85,16 +88,13 @@ class Controls:
         return [self.by_name[name] for name in WORDING]
 
 
-def build(
-    styles: Iterable[Style], example: Example, has_gpu: bool, explain: Callable[[dict[str, str]], dict[str, Any]]
-) -> Controls:
+def build(styles: Iterable[Style], example: Example, has_gpu: bool) -> Controls:
     """Lay the controls out in the current Blocks context.
 
     Args:
         styles: what the style dropdown offers, besides none.
         example: stands in the box at first, with its style.
         has_gpu: chooses the preset that the page starts with.
-        explain: final prompt from `{prompt, negative_prompt, style}`, for the *i* button.
     """
     start = presets.default_preset(has_gpu)
     fields = presets.PRESETS[start]
@@ -107,11 +107,10 @@ def build(
         elem_id="wan-prompt",
         **_words("prompt"),
     )
-    made["examples"] = gr.HTML(
-        "<div class='wan-examples'></div>", elem_id="wan-examples", js_on_load="wan.mount.examples(element, trigger)"
-    )
+    made["coach"] = studio_parts.coach()
+    made["examples"] = studio_parts.examples()
     with gr.Row(elem_id="wan-style-row", equal_height=False):
-        choices = [("无 · None", "")] + [(f"{style.name_zh} · {style.name}", style.name) for style in styles]
+        choices = [(studio_parts.NO_STYLE, "")] + [(f"{style.name_zh} · {style.name}", style.name) for style in styles]
         made["style"] = gr.Dropdown(
             choices,
             value=example.style,
@@ -122,12 +121,8 @@ def build(
             **_words("style"),
         )
         made["reveal"] = gr.Button("i", elem_id="wan-reveal", scale=0, min_width=40)
-    gr.HTML(
-        "<dl class='wan-final' hidden></dl>",
-        elem_id="wan-final",
-        js_on_load="wan.mount.final(element, server)",
-        server_functions=[explain],
-    )
+    studio_parts.final()
+    made["cards"] = studio_parts.cards()
     made["negative_prompt"] = gr.Textbox(
         lines=1, max_lines=3, max_length=MAX_PROMPT_CHARS, elem_id="wan-negative", **_words("negative_prompt")
     )
@@ -157,13 +152,15 @@ def build(
         made["advanced"] = advanced
         _advanced(made, fields["denoise_strength"])
     made["streaming"] = gr.Checkbox(value=True, elem_id="wan-streaming", **_words("streaming"))
-    with gr.Row(elem_id="wan-actions"):
-        made["generate"] = gr.Button(
-            variant="primary", size="lg", scale=3, min_width=140, elem_id="wan-generate", **_words("generate")
-        )
-        made["cancel"] = gr.Button(
-            variant="secondary", size="lg", scale=1, min_width=90, elem_id="wan-cancel", **_words("cancel")
-        )
+    with gr.Column(elem_id="wan-actions"):
+        machine_parts.plan()
+        with gr.Row(elem_id="wan-buttons"):
+            made["generate"] = gr.Button(
+                variant="primary", size="lg", scale=3, min_width=140, elem_id="wan-generate", **_words("generate")
+            )
+            made["cancel"] = gr.Button(
+                variant="secondary", size="lg", scale=1, min_width=90, elem_id="wan-cancel", **_words("cancel")
+            )
     return Controls(made)
 
 
@@ -184,6 +181,9 @@ def _advanced(made: dict[str, Any], denoise_strength: float) -> None:
         )
         made["seed_last"] = gr.Button(size="sm", scale=0, min_width=60, elem_id="wan-seed-last", **_words("seed_last"))
     made["batch_size"] = gr.Slider(1, MAX_BATCH_SIZE, value=1, step=1, elem_id="wan-batch", **_words("batch_size"))
+    made["alarm_percent"] = gr.Slider(
+        50, 99, value=DEFAULT_ALARM_PERCENT, step=1, elem_id="wan-alarm-percent", **_words("alarm_percent")
+    )
 
 
 def _words(name: str) -> dict[str, Any]:

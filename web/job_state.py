@@ -23,6 +23,7 @@ class State(StrEnum):
     DONE = "done"
     CANCELLED = "cancelled"
     FAILED = "failed"
+    INTERRUPTED = "interrupted"
 
     @property
     def ended(self) -> bool:
@@ -37,13 +38,14 @@ class State(StrEnum):
 
 TRANSITIONS: Mapping[State, frozenset[State]] = MappingProxyType(
     {
-        State.QUEUED: frozenset({State.RUNNING, State.CANCELLED, State.FAILED}),
+        State.QUEUED: frozenset({State.RUNNING, State.CANCELLED, State.FAILED, State.INTERRUPTED}),
         # Straight to an end only when there is nothing to finish.
-        State.RUNNING: frozenset({State.FINISHING, State.CANCELLED, State.FAILED}),
-        State.FINISHING: frozenset({State.DONE, State.CANCELLED, State.FAILED}),
+        State.RUNNING: frozenset({State.FINISHING, State.CANCELLED, State.FAILED, State.INTERRUPTED}),
+        State.FINISHING: frozenset({State.DONE, State.CANCELLED, State.FAILED, State.INTERRUPTED}),
         State.DONE: frozenset(),
         State.CANCELLED: frozenset(),
         State.FAILED: frozenset(),
+        State.INTERRUPTED: frozenset(),
     }
 )
 
@@ -57,8 +59,9 @@ class Failure:
 
 
 INTERRUPTED = Failure(
-    "The server was stopped while this job was waiting or running. What was made until then can be downloaded.",
-    "服务器在此任务排队或运行时停止。此前已生成的部分仍可下载。",
+    "The server was stopped while this job was waiting or running. What was made until then plays, downloads and can"
+    " be continued.",
+    "服务器在此任务排队或运行时停止。此前已生成的部分仍可播放、下载，并可继续生成。",
 )
 
 

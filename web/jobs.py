@@ -6,6 +6,8 @@ model, and torch is never imported. A job belongs to the server: no connection, 
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 import gc
 import logging
 import re
@@ -13,18 +15,23 @@ import shutil
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from pipeline.encode import Fragment, InitSegment, Poster
 from pipeline.errors import Cancelled, RequestError, WanError
-from pipeline.progress import Observe, Stop
+from pipeline.past import Past
+from pipeline.progress import NextPrompt, Observe, Stop
 from pipeline.request import VideoRequest
 from web.job import Job
+from web.job_errors import JobConflict, NotEnded, QueueFull, UnknownJob
 from web.job_state import INTERRUPTED, Failure, State, describe
 
-Produce = Callable[[VideoRequest, Stop, Observe], Iterator[Poster | InitSegment | Fragment]]
+Produce = Callable[
+    [VideoRequest, Stop, Observe, NextPrompt, Path, Past | None], Iterator[Poster | InitSegment | Fragment]
+]
+"""The arguments of `pipeline.stream` in its order; the folder is the job's own, for its latents."""
 
 _LOG = logging.getLogger(__name__)
 _CLIENT_ID = re.compile(r"[0-9a-f]{32}")
@@ -32,32 +39,12 @@ _JOB_ID = re.compile(r"[0-9a-f]{32}(-[1-9])?")
 _JOIN_S = 10.0
 
 
-class UnknownJob(WanError):
-    """No job of that id."""
-
-
-class JobConflict(WanError):
-    """The id belongs to a job with another request."""
-
-
-class QueueFull(WanError):
-    """No room in the queue.
-
-    Attributes:
-        message_en, message_zh: the same sentence in both languages of the UI.
-    """
-
-    def __init__(self, max_queued: int) -> None:
-        self.message_en = f"The queue is full ({max_queued} clips are waiting). Try again in a few minutes."
-        self.message_zh = f"队列已满（已有 {max_queued} 个片段在等待），请几分钟后再试。"
-        super().__init__(self.message_en)
-
-
 def _require_unicode(request: VideoRequest) -> None:
     """JSON can carry half of a surrogate pair, which no file can hold and no tokenizer read."""
-    for field in ("prompt", "negative_prompt", "style"):
+    texts = [(field, getattr(request, field)) for field in ("prompt", "negative_prompt", "style")]
+    for field, text in [*texts, *(("prompt_changes", change.prompt) for change in request.prompt_changes)]:
         try:
-            getattr(request, field).encode()
+            text.encode()
         except UnicodeEncodeError as error:
             raise RequestError(field, "a lone surrogate", "valid Unicode text", "有效的 Unicode 文本") from error
 
@@ -69,7 +56,7 @@ def no_check(_: VideoRequest) -> None:
 class JobManager:
     """Queue, model thread and every job that is on disk.
 
-    Jobs of an earlier run are found again at once; they can be read, not continued. Submissions are accepted from the
+    Jobs of an earlier run are found again at once. Submissions are accepted from the
     start and wait until `start` is called, which is when the model is ready.
 
     Args:
@@ -122,7 +109,7 @@ class JobManager:
             self._closing = True
             running = self._running
             while self._waiting:
-                self._waiting.popleft().enter(State.FAILED, INTERRUPTED)
+                self._waiting.popleft().enter(State.INTERRUPTED, INTERRUPTED)
             self._wake.notify_all()
         if running is not None:
             running.request_cancel()
@@ -131,19 +118,22 @@ class JobManager:
 
     # -- asked from anywhere ----------------------------------------------------------------------------------------
 
-    def submit(self, job_id: str, request: VideoRequest, *, arrived_s: float | None = None) -> tuple[Job, bool]:
+    def submit(
+        self, job_id: str, request: VideoRequest, *, continues: str = "", arrived_s: float | None = None
+    ) -> tuple[Job, bool]:
         """Queue a request; the same id with the same request again is the same job.
 
         Args:
             job_id: 32 lower-case hexadecimal digits, chosen at random by the client.
             request: as the person asked; a batch becomes one job a clip, `job_id`, `job_id-1`, …
+            continues: id of an ended job; the new one begins with its frames and goes on from its latents.
             arrived_s: `time.perf_counter()` when the submission arrived; None for now.
 
         Returns:
             The (first) job, and whether this call made it.
 
         Raises:
-            RequestError: bad id, or what `check` refuses.
+            RequestError: bad id, what `check` refuses, or a job that cannot be continued so.
             JobConflict: the id is taken by another request.
             QueueFull: no room for all clips.
             OSError: the disk refuses.
@@ -154,11 +144,12 @@ class JobManager:
         with self._wake:
             known = self._jobs.get(job_id)
             if known is not None:
-                if known.submitted != request:
+                if known.submitted != request or known.continues != continues:
                     raise JobConflict(f"job {job_id} exists with another request")
                 return known, False
             _require_unicode(request)
             self._check(request)
+            earlier = self._earlier(request, continues) if continues else None
             clips = request.clips()
             if len(self._waiting) + len(clips) > self._max_queued:
                 raise QueueFull(self._max_queued)
@@ -170,6 +161,8 @@ class JobManager:
                     clip,
                     submitted=request if name == job_id else clip,
                     clips=tuple(ids[1:]) if name == job_id else (),
+                    continues=continues,
+                    kept_frames=earlier.frames if earlier is not None else 0,
                     arrived_s=arrived_s,
                     created_at_s=time.time(),
                     memory_used=self._memory_used,
@@ -178,7 +171,7 @@ class JobManager:
             ]
             try:
                 for job in jobs:
-                    job.create()
+                    job.create(earlier)
             except OSError:
                 for job in jobs:
                     shutil.rmtree(self._root / job.id, ignore_errors=True)
@@ -187,6 +180,67 @@ class JobManager:
             self._waiting.extend(jobs)
             self._wake.notify_all()
         return jobs[0], True
+
+    def _earlier(self, request: VideoRequest, job_id: str) -> Job:
+        """The job to go on from, if this request can.
+
+        Raises:
+            RequestError: says why it cannot.
+        """
+        job = self._jobs.get(job_id)
+        if job is None or not job.can_continue:
+            en, zh = "an ended job with frames, made block by block", "已结束、有画面且逐块生成的任务"
+            raise RequestError("continues", job_id if job is None else job.state.value, en, zh)
+        old = job.request
+        for field, given, allowed in (
+            ("size", (request.width, request.height), (old.width, old.height)),
+            ("fps", request.fps, old.fps),
+            ("batch_size", request.batch_size, 1),
+            ("earlier_seconds", request.earlier_seconds, old.earlier_seconds + (old.seconds if job.complete else 0)),
+        ):
+            if given != allowed:
+                raise RequestError(field, given, str(allowed), str(allowed))
+        if request.num_frames <= job.frames:
+            least = job.frames // old.fps - old.earlier_seconds
+            raise RequestError("seconds", request.seconds, f"more than {least}", f"大于 {least}")
+        return job
+
+    def continue_job(self, new_id: str, job_id: str, seconds: int) -> Job:
+        """Complete an ended job that was cut short, or add seconds to a complete one, with the settings that it had.
+
+        Raises:
+            UnknownJob: there is none of that id.
+            RequestError, QueueFull, OSError: as `submit`.
+        """
+        job = self.get(job_id)
+        request = job.request
+        if job.complete:
+            earlier = request.earlier_seconds + request.seconds
+            request = dataclasses.replace(request, seconds=seconds, earlier_seconds=earlier)
+        return self.submit(new_id, request, continues=job_id)[0]
+
+    def delete(self, job_id: str) -> None:
+        """Forget an ended job, and remove what it made.
+
+        Raises:
+            UnknownJob: there is none.
+            NotEnded: it waits or runs.
+            OSError: the disk refuses.
+        """
+        job = self.get(job_id)
+        with self._wake:
+            if not job.state.ended:
+                raise NotEnded(f"job {job_id} is {job.state}")
+            self._jobs.pop(job_id, None)
+        shutil.rmtree(self._root / job_id)
+
+    def states(self, job_ids: Iterable[str]) -> list[dict[str, Any]]:
+        """State JSON of those of these jobs that there are, in the same order."""
+        known = []
+        for job_id in job_ids:
+            with contextlib.suppress(UnknownJob):
+                known.append(self.state(job_id))
+        return known
 
     def get(self, job_id: str) -> Job:
         """The job of that id.
@@ -212,6 +266,21 @@ class JobManager:
             if job in self._waiting:
                 self._waiting.remove(job)
                 job.enter(State.CANCELLED)
+        return job
+
+    def change_prompt(self, job_id: str, prompt: str) -> Job:
+        """Have another prompt take effect with the next block of a running job.
+
+        Raises:
+            UnknownJob: there is none.
+            RequestError: the prompt is refused as in a submission.
+            TooLate: the job does not run, or its last block is being made.
+        """
+        job = self.get(job_id)
+        changed = dataclasses.replace(job.request, prompt=prompt)
+        _require_unicode(changed)
+        self._check(changed)
+        job.change_prompt(prompt)
         return job
 
     def state(self, job_id: str) -> dict[str, Any]:
@@ -268,7 +337,7 @@ class JobManager:
         try:
             self._make(job)
         except Cancelled:
-            end, failure = (State.FAILED, INTERRUPTED) if self._closing else (State.CANCELLED, None)
+            end, failure = (State.INTERRUPTED, INTERRUPTED) if self._closing else (State.CANCELLED, None)
         except BaseException as error:  # a panic in a native library included: the next job must run
             _LOG.exception("job %s failed", job.id)
             end, failure = State.FAILED, describe(error)
@@ -278,7 +347,9 @@ class JobManager:
             gc.collect()  # the exception's frames are gone, and what they held is freed before the next job
 
     def _make(self, job: Job) -> None:
-        pieces = self._produce(job.request, job.cancel_requested, job.observe)
+        pieces = self._produce(
+            job.request, job.cancel_requested, job.observe, job.next_prompt, job.latents_path, job.past
+        )
         try:
             for piece in pieces:
                 if job.cancel_requested():

@@ -1,6 +1,6 @@
-"""How much memory is in use: of the GPU by NVML where one answers, else of this process.
+"""How much memory is in use: of the GPU by NVML where one answers, else of this process; and what it was lately.
 
-Owns which of the two is read and the peak seen. Knows no job and no chart.
+Owns which of the two is read, the peak seen and the history that the debug chart draws. Knows no job and no chart.
 """
 
 from __future__ import annotations
@@ -8,7 +8,8 @@ from __future__ import annotations
 import logging
 import os
 import threading
-from collections.abc import Mapping
+from collections import deque
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -17,7 +18,10 @@ import psutil
 import pynvml
 
 _LOG = logging.getLogger(__name__)
-_CGROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")
+_CGROUP = Path("/sys/fs/cgroup")
+INTERVAL_S = 0.5
+_PEAK_INTERVAL_S = 0.02
+MAX_SAMPLES = 2400  # twenty minutes
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +32,7 @@ class MemoryReading:
         source: `nvml`: the whole GPU, every process on it; `process`: resident memory of this process alone.
         device: name of the GPU, or `CPU`.
         used_bytes, total_bytes: in use and there at all (machine or container limit for `process`).
+        free_bytes: what anybody may still take: of the GPU, or of the machine (or container) for `process`.
         peak_bytes: highest `used_bytes` of this monitor's readings.
     """
 
@@ -35,6 +40,7 @@ class MemoryReading:
     device: str
     used_bytes: int
     total_bytes: int
+    free_bytes: int
     peak_bytes: int
 
 
@@ -55,20 +61,20 @@ class MemoryMonitor:
     def read(self) -> MemoryReading:
         """Look now. A GPU that stops answering is given up for good, and the reading says `process` from then on."""
         with self._lock:
-            used_bytes, total_bytes = self._used_and_total()
+            used_bytes, total_bytes, free_bytes = self._look()
             self._peak_bytes = max(self._peak_bytes, used_bytes)
             source: Literal["nvml", "process"] = "process" if self._gpu is None else "nvml"
-            return MemoryReading(source, self._device, used_bytes, total_bytes, self._peak_bytes)
+            return MemoryReading(source, self._device, used_bytes, total_bytes, free_bytes, self._peak_bytes)
 
-    def _used_and_total(self) -> tuple[int, int]:
+    def _look(self) -> tuple[int, int, int]:
         if self._gpu is not None:
             try:
                 info = pynvml.nvmlDeviceGetMemoryInfo(self._gpu)
-                return int(info.used), int(info.total)
+                return int(info.used), int(info.total), int(info.free)
             except pynvml.NVMLError as error:
                 _LOG.warning("NVML stopped answering (%s): reading process memory instead", error)
                 self._gpu, self._device, self._peak_bytes = None, "CPU", 0
-        return self._process.memory_info().rss, _machine_bytes(_CGROUP_LIMIT)
+        return self._process.memory_info().rss, *machine_bytes(_CGROUP)
 
 
 def _open_gpu(environment: Mapping[str, str]) -> Any | None:
@@ -87,11 +93,124 @@ def _open_gpu(environment: Mapping[str, str]) -> Any | None:
         return None
 
 
-def _machine_bytes(cgroup_limit: Path) -> int:
-    """Memory of the machine, or less where a container is held to less."""
-    total_bytes = psutil.virtual_memory().total
+def machine_bytes(cgroup: Path) -> tuple[int, int]:
+    """Memory of the machine and how much of it is free, or less where a container is held to less.
+
+    Args:
+        cgroup: the container's folder of control files (version 2); what is not there does not bind.
+    """
+    memory = psutil.virtual_memory()
+    total_bytes, free_bytes = memory.total, memory.available
+    limit = _number(cgroup / "memory.max")
+    if limit is not None and limit < total_bytes:
+        total_bytes = limit
+        in_use = _number(cgroup / "memory.current")
+        if in_use is not None:
+            # Files that were read lately count as in use there, and are given up without a word.
+            free_bytes = min(free_bytes, max(0, limit - in_use + _cached_bytes(cgroup)))
+    return total_bytes, min(free_bytes, total_bytes)
+
+
+def _number(file: Path) -> int | None:
     try:
-        limit = cgroup_limit.read_text().strip()
+        text = file.read_text().strip()
     except OSError:
-        return total_bytes
-    return min(total_bytes, int(limit)) if limit.isdigit() else total_bytes
+        return None
+    return int(text) if text.isdigit() else None
+
+
+def _cached_bytes(cgroup: Path) -> int:
+    try:
+        lines = (cgroup / "memory.stat").read_text().splitlines()
+    except OSError:
+        return 0
+    return next((int(line.split()[1]) for line in lines if line.startswith("inactive_file ")), 0)
+
+
+class PeakWatch:
+    """Highest use of memory while inside the context, looked at fifty times a second.
+
+    Attributes:
+        bytes: the highest so far, as `MemoryReading.used_bytes`.
+    """
+
+    def __init__(self, monitor: MemoryMonitor) -> None:
+        self._monitor = monitor
+        self._done = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="peak", daemon=True)
+        self.bytes = 0
+
+    def __enter__(self) -> PeakWatch:
+        self.bytes = self._monitor.read().used_bytes
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._done.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while not self._done.wait(_PEAK_INTERVAL_S):
+            self.bytes = max(self.bytes, self._monitor.read().used_bytes)
+
+
+@dataclass(frozen=True, slots=True)
+class MemorySample:
+    """One point of the history; bytes, None where there is no such thing here.
+
+    Attributes:
+        process: resident memory of this process.
+        device: in use on the GPU, or on the whole machine where there is none, by everybody.
+        allocated, reserved: what PyTorch's allocator has given out on the GPU, and what it holds for that.
+    """
+
+    process: int
+    device: int
+    allocated: int | None
+    reserved: int | None
+
+
+class MemoryHistory:
+    """Samples twice a second, the newest twenty minutes of them. Thread-safe.
+
+    Args:
+        monitor: read for the device.
+        allocator: allocated and reserved bytes, or None where PyTorch has nothing on a GPU.
+    """
+
+    def __init__(self, monitor: MemoryMonitor, allocator: Callable[[], tuple[int, int] | None]) -> None:
+        self._monitor, self._allocator = monitor, allocator
+        self._process = psutil.Process()
+        self._lock = threading.Lock()
+        self._samples: deque[MemorySample] = deque(maxlen=MAX_SAMPLES)
+        self._num_taken = 0
+        self._closing = threading.Event()
+
+    def start(self) -> None:
+        """Begin to sample, in a thread of its own; call once."""
+        threading.Thread(target=self._run, name="memory", daemon=True).start()
+
+    def close(self) -> None:
+        """Stop sampling."""
+        self._closing.set()
+
+    def take(self) -> MemorySample:
+        """Sample now."""
+        reading, (allocated, reserved) = self._monitor.read(), self._allocator() or (None, None)
+        device = reading.used_bytes if reading.source == "nvml" else reading.total_bytes - reading.free_bytes
+        sample = MemorySample(self._process.memory_info().rss, device, allocated, reserved)
+        with self._lock:
+            self._samples.append(sample)
+            self._num_taken += 1
+        return sample
+
+    def since(self, number: int) -> tuple[int, list[MemorySample]]:
+        """Samples from that number on (the first ever is 0), as far as they are kept, and the number of the next."""
+        with self._lock:
+            kept = list(self._samples)
+            oldest = self._num_taken - len(kept)
+            return self._num_taken, kept[max(0, number - oldest) :]
+
+    def _run(self) -> None:
+        while not self._closing.wait(INTERVAL_S):
+            self.take()

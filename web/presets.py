@@ -12,7 +12,7 @@ from types import MappingProxyType
 from typing import Any
 
 from pipeline.encode import read_settings
-from pipeline.errors import RequestError
+from pipeline.errors import EncoderError, RequestError
 from pipeline.request import VideoRequest
 
 FULL = "wan2.2_文生视频"
@@ -51,7 +51,10 @@ def read(path: Path) -> dict[str, Any]:
         RequestError: the file is neither, or a setting is outside what is offered.
     """
     if path.suffix.lower() == ".mp4":
-        settings = read_settings(path)
+        try:
+            settings = read_settings(path)
+        except EncoderError:
+            settings = None
         if settings is None:
             raise RequestError("preset", path.name, "an MP4 made by this app", "由本应用生成的 MP4")
     else:

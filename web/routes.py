@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Protocol
 
 from gradio.routes import App
+from starlette.middleware.gzip import GZipMiddleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
@@ -21,7 +22,8 @@ from starlette.routing import Route
 from pipeline.errors import RequestError
 from pipeline.request import VideoRequest
 from web.job import Job
-from web.jobs import JobConflict, JobManager, QueueFull, UnknownJob
+from web.job_errors import JobConflict, NotEnded, QueueFull, TooLate, UnknownJob
+from web.jobs import JobManager
 from web.memory import MemoryMonitor
 from web.ranges import serve_prefix
 
@@ -29,11 +31,12 @@ PREFIX = "/gradio_api/wan"
 """Under Gradio's own API prefix, because its Node front end answers everything else itself."""
 MAX_BODY_BYTES = 64 * 1024
 MAX_OFFSET_DIGITS = 15
+MAX_STATES = 200
 
-_NO_STORE = {"cache-control": "no-store", "x-content-type-options": "nosniff"}
+NO_STORE = {"cache-control": "no-store", "x-content-type-options": "nosniff"}
 _REVALIDATE = {"cache-control": "no-cache", "x-content-type-options": "nosniff"}
-_FOR_EVER = {"cache-control": "private, max-age=31536000, immutable", "x-content-type-options": "nosniff"}
-_UNBUFFERED = {**_NO_STORE, "x-accel-buffering": "no"}  # for proxies that would collect the stream
+FOR_EVER = {"cache-control": "private, max-age=31536000, immutable", "x-content-type-options": "nosniff"}
+_UNBUFFERED = {**NO_STORE, "x-accel-buffering": "no"}  # for proxies that would collect the stream
 
 Handler = Callable[[Request], Awaitable[Response]]
 
@@ -46,7 +49,7 @@ class Runtime(Protocol):
         ...
 
 
-class _Refused(Exception):
+class Refused(Exception):
     """An answer other than the one asked for: status, the field at fault, the sentence in both languages."""
 
     def __init__(self, status: int, field: str, message_en: str, message_zh: str, **headers: str) -> None:
@@ -54,7 +57,7 @@ class _Refused(Exception):
         self.response = JSONResponse(
             {"field": field, "message_en": message_en, "message_zh": message_zh},
             status,
-            {**_NO_STORE, **{name.replace("_", "-"): value for name, value in headers.items()}},
+            {**NO_STORE, **{name.replace("_", "-"): value for name, value in headers.items()}},
         )
 
 
@@ -75,9 +78,23 @@ def attach(app: App, manager: JobManager, runtime: Runtime, memory: MemoryMonito
         ("GET", "/jobs/{job_id}/first.jpg", routes.poster),
         ("GET", "/jobs/{job_id}/video.mp4", routes.video),
         ("POST", "/jobs/{job_id}/cancel", routes.cancel),
+        ("DELETE", "/jobs/{job_id}", routes.delete),
+        ("POST", "/states", routes.states),
+        ("POST", "/jobs/{job_id}/prompt", routes.prompt),
         ("GET", "/status", routes.status),
     )
-    app.router.routes[:0] = [Route(PREFIX + path, _guarded(app, handler), methods=[m]) for m, path, handler in table]
+    compress_page(app)
+    app.router.routes[:0] = [Route(PREFIX + path, guarded(app, handler), methods=[m]) for m, path, handler in table]
+
+
+def compress_page(app: App) -> None:
+    """Send the page itself compressed: Gradio compresses what has a known file ending, and "/" has none.
+
+    The streams are left alone: a compressor would hold their fragments back.
+    """
+    for route in app.router.routes:
+        if isinstance(route, Route) and route.path == "/":
+            route.app = GZipMiddleware(route.app, compresslevel=6)
 
 
 async def logged_in(app: App, request: Request) -> bool:
@@ -95,23 +112,31 @@ async def logged_in(app: App, request: Request) -> bool:
     return app.tokens.get(token) is not None
 
 
-def _guarded(app: App, handler: Handler) -> Handler:
+def guarded(app: App, handler: Handler) -> Handler:
+    """The handler behind Gradio's login, with what it refuses made into an answer."""
+
     async def endpoint(request: Request) -> Response:
         try:
             if not await logged_in(app, request):
-                raise _Refused(401, "login", "Please log in.", "请先登录。")
+                raise Refused(401, "login", "Please log in.", "请先登录。")
             return await handler(request)
-        except _Refused as refused:
+        except Refused as refused:
             return refused.response
         except RequestError as error:
-            return _Refused(422, error.field, error.message_en, error.message_zh).response
+            return Refused(422, error.field, error.message_en, error.message_zh).response
         except UnknownJob:
-            return _Refused(404, "id", "There is no such job.", "没有这个任务。").response
+            return Refused(404, "id", "There is no such job.", "没有这个任务。").response
         except JobConflict:
             zh = "此编号已属于另一个请求。"
-            return _Refused(409, "id", "This id belongs to another request.", zh).response
+            return Refused(409, "id", "This id belongs to another request.", zh).response
+        except NotEnded:
+            en, zh = "A job that waits or runs must be cancelled first.", "任务仍在排队或运行，请先取消。"
+            return Refused(409, "id", en, zh).response
+        except TooLate:
+            en = "The prompt can only be changed while a later segment is still to be made."
+            return Refused(409, "prompt", en, "只有在还有后续片段未生成时才能修改提示词。").response
         except QueueFull as full:
-            return _Refused(503, "queue", full.message_en, full.message_zh, retry_after="30").response
+            return Refused(503, "queue", full.message_en, full.message_zh, retry_after="30").response
 
     return endpoint
 
@@ -124,20 +149,23 @@ class _Routes:
 
     async def submit(self, request: Request) -> Response:
         arrived_s = time.perf_counter()
-        body = await _json_object(request)
+        body = await json_object(request)
         for field in body:
-            if field not in ("id", "request"):
-                raise RequestError(field, "unknown field", "id and request", "id 和 request")
-        job_id, fields = body.get("id"), body.get("request")
+            if field not in ("id", "request", "continues"):
+                raise RequestError(field, "unknown field", "id, request, continues", "id、request、continues")
+        job_id, fields, continues = body.get("id"), body.get("request"), body.get("continues", "")
         if not isinstance(job_id, str):
             raise RequestError("id", job_id, "32 hexadecimal digits, lower case", "32 位小写十六进制数字")
         if not isinstance(fields, dict):
             raise RequestError("request", fields, "an object with the fields of a request", "包含请求各字段的对象")
+        if not isinstance(continues, str):
+            raise RequestError("continues", continues, "the id of a job", "任务编号")
+        wanted = VideoRequest.from_mapping(fields)
         try:
-            job, created = self._manager.submit(job_id, VideoRequest.from_mapping(fields), arrived_s=arrived_s)
+            job, created = self._manager.submit(job_id, wanted, continues=continues, arrived_s=arrived_s)
         except OSError as error:
             message = "The server cannot store the job; its disk may be full."
-            raise _Refused(507, "server", message, "服务器无法保存任务，磁盘可能已满。") from error
+            raise Refused(507, "server", message, "服务器无法保存任务，磁盘可能已满。") from error
         return self._state(job, 201 if created else 200)
 
     async def state(self, request: Request) -> Response:
@@ -150,7 +178,7 @@ class _Routes:
         if ended and offset > size_bytes:
             zh = f"偏移量超出末尾（共 {size_bytes} 字节）。"
             en = f"The offset is behind the end ({size_bytes} bytes)."
-            raise _Refused(416, "offset", en, zh, content_range=f"bytes */{size_bytes}")
+            raise Refused(416, "offset", en, zh, content_range=f"bytes */{size_bytes}")
         if not ended and not size_bytes and not self._manager.starts_now(job):
             return self._state(job, 202)  # a browser has six connections an origin: none is held only to wait
         return StreamingResponse(job.read(offset), media_type="video/mp4", headers=_UNBUFFERED)
@@ -163,7 +191,8 @@ class _Routes:
             return self._none_yet(job)
         etag = f'"{job.id}-first"'
         size_bytes = job.poster_path.stat().st_size
-        return serve_prefix(request, job.poster_path, size_bytes, etag=etag, media_type="image/jpeg", headers=_FOR_EVER)
+        headers = {**FOR_EVER, "content-disposition": _disposition(request, job.request, ".jpg")}
+        return serve_prefix(request, job.poster_path, size_bytes, etag=etag, media_type="image/jpeg", headers=headers)
 
     async def video(self, request: Request) -> Response:
         job = self._job(request)
@@ -173,32 +202,56 @@ class _Routes:
         path = job.video_path if finished else job.log_path
         size_bytes = path.stat().st_size if finished else job.log_bytes
         wanted = job.request
-        name = f"wan_{wanted.seed}_{wanted.width}x{wanted.height}_{wanted.seconds}s"
-        if job.frames < wanted.num_frames:
-            name += "_partial"
-        disposition = "attachment" if request.query_params.get("download") == "1" else "inline"
-        headers = {**_REVALIDATE, "content-disposition": f'{disposition}; filename="{name}.mp4"'}
+        suffix = ".mp4" if job.complete else "_partial.mp4"
+        headers = {**_REVALIDATE, "content-disposition": _disposition(request, wanted, suffix)}
         etag = f'"{job.id}-{"file" if finished else "log"}-{size_bytes}"'
         return serve_prefix(request, path, size_bytes, etag=etag, media_type="video/mp4", headers=headers)
 
     async def cancel(self, request: Request) -> Response:
         return self._state(self._manager.cancel(request.path_params["job_id"]))
 
+    async def delete(self, request: Request) -> Response:
+        try:
+            self._manager.delete(request.path_params["job_id"])
+        except OSError as error:
+            message = "The server could not remove all files of this job."
+            raise Refused(507, "server", message, "服务器未能删除该任务的全部文件。") from error
+        return Response(status_code=204, headers=NO_STORE)
+
+    async def states(self, request: Request) -> Response:
+        ids: Any = (await json_object(request)).get("ids")
+        if not isinstance(ids, list) or len(ids) > MAX_STATES or not all(isinstance(one, str) for one in ids):
+            en, zh = f"a list of at most {MAX_STATES} ids", f"最多 {MAX_STATES} 个任务编号的列表"
+            raise RequestError("ids", type(ids).__name__, en, zh)
+        return JSONResponse({"jobs": self._manager.states(ids)}, headers=NO_STORE)
+
+    async def prompt(self, request: Request) -> Response:
+        body = await json_object(request)
+        if set(body) != {"prompt"}:
+            raise RequestError("body", ", ".join(body), "prompt alone", "只含 prompt")
+        return self._state(self._manager.change_prompt(request.path_params["job_id"], body["prompt"]))
+
     async def status(self, _: Request) -> Response:
         jobs = {"busy": self._manager.busy, "queue_length": self._manager.queue_length}
         memory = dataclasses.asdict(self._memory.read())
-        return JSONResponse({**self._runtime.status(), **jobs, "memory": memory}, headers=_NO_STORE)
+        return JSONResponse({**self._runtime.status(), **jobs, "memory": memory}, headers=NO_STORE)
 
     def _job(self, request: Request) -> Job:
         return self._manager.get(request.path_params["job_id"])
 
     def _state(self, job: Job, status: int = 200) -> Response:
-        return JSONResponse(self._manager.state(job.id), status, _NO_STORE)
+        return JSONResponse(self._manager.state(job.id), status, NO_STORE)
 
     def _none_yet(self, job: Job) -> Response:
         if job.state.ended:
-            raise _Refused(404, "id", "This job ended before its first frame.", "任务在第一帧之前已结束。")
+            raise Refused(404, "id", "This job ended before its first frame.", "任务在第一帧之前已结束。")
         return self._state(job, 202)
+
+
+def _disposition(request: Request, wanted: VideoRequest, suffix: str) -> str:
+    kind = "attachment" if request.query_params.get("download") == "1" else "inline"
+    seconds = wanted.earlier_seconds + wanted.seconds
+    return f'{kind}; filename="wan_{wanted.seed}_{wanted.width}x{wanted.height}_{seconds}s{suffix}"'
 
 
 def _offset(request: Request) -> int:
@@ -208,15 +261,31 @@ def _offset(request: Request) -> int:
     return int(text)
 
 
-async def _json_object(request: Request) -> dict[str, Any]:
+async def json_body(request: Request, max_bytes: int = MAX_BODY_BYTES) -> bytes:
+    """The body of a request that says it is JSON; not parsed.
+
+    Raises:
+        Refused: 415 for another type, 413 beyond `max_bytes`.
+    """
     # A page of another origin can send plain text without asking, but not this type.
     if request.headers.get("content-type", "").split(";")[0].strip().lower() != "application/json":
-        raise _Refused(415, "body", "Content-Type must be application/json.", "Content-Type 必须为 application/json。")
+        raise Refused(415, "body", "Content-Type must be application/json.", "Content-Type 必须为 application/json。")
     body = bytearray()
     async for chunk in request.stream():
         body += chunk
-        if len(body) > MAX_BODY_BYTES:
-            raise _Refused(413, "body", f"At most {MAX_BODY_BYTES} bytes.", f"最多 {MAX_BODY_BYTES} 字节。")
+        if len(body) > max_bytes:
+            raise Refused(413, "body", f"At most {max_bytes} bytes.", f"最多 {max_bytes} 字节。")
+    return bytes(body)
+
+
+async def json_object(request: Request) -> dict[str, Any]:
+    """The JSON object in a request's body.
+
+    Raises:
+        Refused: as `json_body`.
+        RequestError: it is not a JSON object.
+    """
+    body = await json_body(request)
     try:
         found = json.loads(body)
     except (ValueError, RecursionError) as error:

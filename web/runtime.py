@@ -1,28 +1,40 @@
 """Start-up: the model loads in a thread while the page is already there, and the page can ask how far it is.
 
-Owns the stage, the loaded model and what the status bar says about TensorRT. Does not know jobs or Gradio, and imports
-torch only through `load`, in the thread, so that the page is up before torch is.
+Owns the stage, the loaded model, the making of its engines anew, and what the status bar says about TensorRT. Does not
+know jobs or Gradio, and imports torch only through `load`, in the thread, so that the page is up before torch is.
 """
 
 from __future__ import annotations
 
 import contextlib
+import copy
+import gc
 import logging
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
 
 from engines import cache
 from engines.gpu import Gpu, Reason, find_gpu, why_no_tensorrt
-from pipeline.encode import Fragment, InitSegment, Poster, choose_encoder
-from pipeline.errors import Cancelled, WanError
-from pipeline.progress import Observe, Progress, Stop
+from pipeline.encode import EncoderChoice, Fragment, InitSegment, Poster, choose_encoder
+from pipeline.errors import Cancelled, EncoderError, WanError
+from pipeline.past import Past
+from pipeline.progress import NextPrompt, Observe, Progress, Stop, same_prompt
 from pipeline.request import VideoRequest
+from pipeline.tokens import Fit, fit
 from styles import Style
+from web import checklist
+from web.checklist import Check
+from web.memory import MemoryMonitor, PeakWatch
+from web.prediction import Forecast, Forecaster
 
 if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
     from pipeline.model import Model
 
 Stage = Literal["starting", "encoder", "loading", "warming", "ready", "failed"]
@@ -74,12 +86,19 @@ class Runtime:
     """The model on its way from nothing to ready. Thread-safe; every public method may be called from any thread."""
 
     def __init__(
-        self, load: Callable[[], Model], warm_up: VideoRequest, known_styles: Mapping[str, Style] | None = None
+        self,
+        load: Callable[[Stop], Model],
+        warm_up: VideoRequest,
+        known_styles: Mapping[str, Style] | None = None,
+        *,
+        learnt: Path | None = None,
     ) -> None:
         """Nothing starts before `start`.
 
         Args:
-            load: gives the model; called once, in a thread.
+            load: gives the model; called in a thread, at the start and whenever engines are made anew. Its `Stop` says
+                that no more engines are to be built.
+            learnt: file of what is learnt about memory and time (see `web.prediction`); None predicts nothing.
             known_styles: what a request may name; the shipped ones where not given.
             warm_up: the beginning of this clip is made once, and thrown away, before the mark says ready.
         """
@@ -89,9 +108,17 @@ class Runtime:
         self._lock = threading.Lock()
         self._stage: Stage = "starting"
         self._model: Model | None = None
+        self._measuring = threading.Lock()
+        self._tokenizer: PreTrainedTokenizerBase | None = None
         self._error: Exception | None = None
-        self._encoder = ""
+        self._encoder = EncoderChoice("", "")
         self._gpu = find_gpu()
+        self._memory = MemoryMonitor()
+        self._other_bytes = 0  # in use on the GPU before there was a model: by others
+        self._learnt = learnt
+        self._forecaster: Forecaster | None = None
+        self._in_use = threading.Lock()  # held while a clip is made, and while the model is taken away and loaded
+        self._no_more = threading.Event()  # engines are not to be built any further
 
     @property
     def has_gpu(self) -> bool:
@@ -111,15 +138,127 @@ class Runtime:
 
         threading.Thread(target=run, name="load-model", daemon=True).start()
 
-    def produce(self, request: VideoRequest, stop: Stop, observe: Observe) -> Iterator[Poster | InitSegment | Fragment]:
-        """`pipeline.stream` on this model, as the job manager wants it.
+    def produce(
+        self,
+        request: VideoRequest,
+        stop: Stop,
+        observe: Observe,
+        next_prompt: NextPrompt = same_prompt,
+        latents_dir: Path | None = None,
+        past: Past | None = None,
+    ) -> Iterator[Poster | InitSegment | Fragment]:
+        """`pipeline.stream` on this model, as the job manager wants it; waits while engines are made anew.
 
         Raises:
+            Cancelled: `stop` said so.
             WanError: the model did not load; otherwise as `pipeline.stream`.
         """
-        if self._model is None:
-            raise WanError(f"the model did not load: {self._error}") from self._error
-        return _stream(request, self._model, self._known_styles, stop, observe)
+        while not self._in_use.acquire(timeout=0.1):
+            if stop():
+                raise Cancelled
+        try:
+            if self._model is None:
+                raise WanError(f"the model did not load: {self._error}") from self._error
+            made = _stream(request, self._model, self._known_styles, stop, observe, next_prompt, latents_dir, past)
+            yield from made if past is not None else self._measured(request, made)
+        finally:
+            self._in_use.release()
+
+    def _measured(
+        self, request: VideoRequest, pieces: Iterator[Poster | InitSegment | Fragment]
+    ) -> Iterator[Poster | InitSegment | Fragment]:
+        """The same pieces; once all are made, what they took is learnt from."""
+        begin = time.perf_counter()
+        first_frame_seconds, frames = 0.0, 0
+        with PeakWatch(self._memory) as peak:
+            for piece in pieces:
+                if isinstance(piece, Fragment):
+                    frames += 1
+                    first_frame_seconds = first_frame_seconds or time.perf_counter() - begin
+                yield piece
+        if self._forecaster is not None and frames == request.num_frames:
+            seconds = time.perf_counter() - begin
+            self._forecaster.learn(request, seconds, first_frame_seconds, peak.bytes - self._other_bytes)
+
+    def forecast(self, request: VideoRequest) -> Forecast | None:
+        """What a request will take; None while no model is loaded.
+
+        Raises:
+            RequestError: see `web.prediction.Forecaster.forecast`.
+        """
+        forecaster = self._forecaster
+        return None if forecaster is None else forecaster.forecast(request)
+
+    def allocator(self) -> tuple[int, int] | None:
+        """Allocated and reserved bytes of PyTorch on the GPU; None where the model runs on none."""
+        model = self._model
+        if model is None or model.engines.device.type != "cuda":
+            return None
+        import torch
+
+        return torch.cuda.memory_allocated(), torch.cuda.memory_reserved()
+
+    def rebuild(self) -> bool:
+        """Delete the cached engines and make them anew, in a thread, once the clip that runs has ended.
+
+        Returns:
+            False where that is under way already, or the first start is.
+        """
+        with self._lock:
+            if self._stage not in ("ready", "failed"):
+                return False
+            self._stage, self._error = "loading", None
+        self._no_more.clear()
+
+        def run() -> None:
+            with self._in_use:
+                with self._lock:
+                    self._model = self._forecaster = None
+                gc.collect()  # the old engines' memory, before the new ones want theirs
+                cache.clear()
+                self._run()
+
+        threading.Thread(target=run, name="rebuild", daemon=True).start()
+        return True
+
+    def stop_building(self) -> None:
+        """Build no more engines: the next backend takes over. Without effect where none are being built."""
+        self._no_more.set()
+
+    @property
+    def building_percent(self) -> int | None:
+        """How far the building of engines is; None where none are being built."""
+        with self._lock:
+            loading = self._stage == "loading"
+        return cache.making_percent() if loading else None
+
+    def checks(self, jobs_dir: Path) -> list[Check]:
+        """What a person should know about this machine; see `web.checklist`."""
+        with self._lock:
+            model, error, encoder = self._model, self._error, self._encoder
+        backend = model.backend if model else ""
+        engines = model.engines if model else None
+        reason = engines.no_tensorrt if engines else why_no_tensorrt(self._gpu)
+        return [
+            checklist.driver(self._gpu),
+            checklist.tensorrt(
+                "tensorrt" in backend.lower(), backend, reason, self._gpu, self.building_percent if not model else None
+            ),
+            checklist.encoder(encoder.name, encoder.reason, self.has_gpu, isinstance(error, EncoderError)),
+            checklist.model(model.spec.name if model else "", backend, error, engines.passed_over if engines else None),
+            checklist.disk(jobs_dir),
+        ]
+
+    def fit(self, text: str) -> Fit | None:
+        """How much of a text the model's encoder reads; None while no model is loaded."""
+        model = self._model
+        if model is None:
+            return None
+        with self._measuring:
+            if self._tokenizer is None:
+                # A copy: a tokenizer keeps its truncation between calls, and a clip may be using the model's own.
+                self._tokenizer = copy.deepcopy(model.tokenizer)
+            return fit(text, self._tokenizer, model.spec.max_sequence_length)
 
     def status(self) -> dict[str, Any]:
         """JSON members for `GET /status`.
@@ -127,7 +266,8 @@ class Runtime:
         Returns:
             model, backend, gpu, encoder: names, "" while not known; defaults: the checkpoint's own
             `{"guidance", "steps"}` or None; trt `{"on", "reason_en", "reason_zh"}`; ready;
-            stage: one of `Stage`; stage_en, stage_zh: the same as a sentence, with the error where it failed.
+            stage: one of `Stage`; stage_en, stage_zh: the same as a sentence, with the error where it failed, and how
+            far it is while engines are built.
         """
         with self._lock:
             model, stage, error, encoder = self._model, self._stage, self._error, self._encoder
@@ -135,11 +275,14 @@ class Runtime:
         stage_en, stage_zh = _STAGES[stage]
         if error is not None:
             stage_en, stage_zh = f"{stage_en}: {error}", f"{stage_zh}：{error}"
+        percent = self.building_percent
+        if percent is not None:
+            stage_en, stage_zh = f"Building the engines, {percent} %", f"正在构建引擎，{percent} %"
         return {
             "model": model.spec.name if model else "",
             "backend": backend,
             "gpu": self._gpu.name if self._gpu else "",
-            "encoder": encoder,
+            "encoder": encoder.name,
             "trt": asdict(tensorrt_state(self._gpu, backend, model.engines.no_tensorrt if model else None)),
             "defaults": _defaults(model) if model else None,
             "ready": stage == "ready",
@@ -154,19 +297,39 @@ class Runtime:
             encoder = choose_encoder()
             _LOG.info("encoder %s: %s", encoder.name, encoder.reason)
             with self._lock:
-                self._encoder = encoder.name
+                self._encoder = encoder
             self._enter("loading")
-            model = self._load()
+            reading = self._memory.read()
+            self._other_bytes = reading.used_bytes if reading.source == "nvml" else 0
+            model = self._load(self._no_more.is_set)
             self._enter("warming")
-            _begin(self._warm_up, model)
+            with PeakWatch(self._memory) as peak:
+                _begin(self._warm_up, model)
+            forecaster = self._new_forecaster(model)
+            if forecaster is not None:
+                forecaster.calibrate(self._warm_up, peak.bytes - self._other_bytes)
         except Exception as error:  # whatever it is, the page must say so and stay up
             _LOG.exception("the model did not load")
             with self._lock:
                 self._error, self._stage = error, "failed"
             return
         with self._lock:
-            self._model, self._stage = model, "ready"
+            self._model, self._stage, self._forecaster = model, "ready", forecaster
         _LOG.info("ready: %s on %s", model.spec.name, model.backend)
+
+    def _new_forecaster(self, model: Model) -> Forecaster | None:
+        if self._learnt is None or model.sizes is None:
+            return None
+        from pipeline.memory import this_machine
+
+        return Forecaster(
+            self._learnt,
+            model.spec,
+            model.sizes,
+            model.backend,
+            machine=this_machine,
+            own_bytes=lambda: max(0, self._memory.read().used_bytes - self._other_bytes),
+        )
 
     def _enter(self, stage: Stage) -> None:
         with self._lock:
@@ -174,12 +337,28 @@ class Runtime:
 
 
 def _stream(
-    request: VideoRequest, model: Model, known_styles: Mapping[str, Style] | None, stop: Stop, observe: Observe
+    request: VideoRequest,
+    model: Model,
+    known_styles: Mapping[str, Style] | None,
+    stop: Stop,
+    observe: Observe,
+    next_prompt: NextPrompt = same_prompt,
+    latents_dir: Path | None = None,
+    past: Past | None = None,
 ) -> Iterator[Poster | InitSegment | Fragment]:
     # Imported here because it imports torch, which takes longer than the page may.
     from pipeline import stream
 
-    return stream(request, model, known_styles=known_styles, stop=stop, observe=observe)
+    return stream(
+        request,
+        model,
+        known_styles=known_styles,
+        stop=stop,
+        observe=observe,
+        next_prompt=next_prompt,
+        latents_dir=latents_dir,
+        past=past,
+    )
 
 
 def _defaults(model: Model) -> dict[str, Any]:

@@ -5,7 +5,8 @@ Owns that order and the arguments of `launch`. Does not know the model: what mak
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+import os
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -15,16 +16,19 @@ import gradio as gr
 
 import styles
 from pipeline.encode import Fragment, InitSegment, Poster
-from pipeline.progress import Observe, Stop
+from pipeline.past import Past
+from pipeline.progress import NextPrompt, Observe, Stop
 from pipeline.request import VideoRequest
-from web import api, routes, texts, ui
+from pipeline.tokens import Fit
+from web import api, machine, routes, studio, texts, ui
 from web.checks import style_check
 from web.jobs import JobManager
-from web.memory import MemoryMonitor
+from web.memory import MemoryHistory, MemoryMonitor
+from web.shelf import StyleShelf
 from web.theme import theme
 
 
-class Backend(Protocol):
+class Backend(machine.Runtime, Protocol):
     """What makes the clips; see `web.runtime.Runtime`, which is it."""
 
     @property
@@ -33,8 +37,16 @@ class Backend(Protocol):
     def start(self, then: Callable[[], None]) -> None: ...
 
     def produce(
-        self, request: VideoRequest, stop: Stop, observe: Observe
+        self,
+        request: VideoRequest,
+        stop: Stop,
+        observe: Observe,
+        next_prompt: NextPrompt,
+        latents_dir: Path,
+        past: Past | None,
     ) -> Iterator[Poster | InitSegment | Fragment]: ...
+
+    def fit(self, text: str) -> Fit | None: ...
 
     def status(self) -> dict[str, Any]: ...
 
@@ -46,16 +58,19 @@ class Service:
     Attributes:
         page: the Blocks, launched.
         manager: its jobs.
+        history: of its memory.
     """
 
     page: gr.Blocks
     manager: JobManager
+    history: MemoryHistory
 
     def wait(self) -> None:
         """Stay until interrupted, then end the jobs in good order."""
         try:
             self.page.block_thread()
         finally:
+            self.history.close()
             self.manager.close()
 
 
@@ -63,7 +78,7 @@ def start(
     backend: Backend,
     *,
     jobs_dir: Path,
-    known_styles: Mapping[str, styles.Style],
+    shelf: StyleShelf,
     host: str | None = None,
     port: int | None = None,
     share: bool = False,
@@ -74,7 +89,7 @@ def start(
     Args:
         backend: makes the clips, from when its start is over.
         jobs_dir: folder of all jobs; made if missing.
-        known_styles: by name, what the page offers.
+        shelf: the styles; the page offers the ones that are everyone's.
         host, port: None for Gradio's own choice, which a Space sets.
         share: whether to open a public link as well.
         auth: users with their passwords; None for no login.
@@ -84,10 +99,12 @@ def start(
     """
     examples = styles.load_examples()
     memory = MemoryMonitor()
+    history = MemoryHistory(memory, backend.allocator)
+    is_public = auth is None and (share or "SPACE_ID" in os.environ)
     manager = JobManager(
-        jobs_dir, backend.produce, memory_used=lambda: memory.read().used_bytes, check=style_check(known_styles)
+        jobs_dir, backend.produce, memory_used=lambda: memory.read().used_bytes, check=style_check(shelf)
     )
-    page = ui.build(known_styles, examples, backend.has_gpu, partial(api.add, manager))
+    page = ui.build(shelf.offered, examples, backend.has_gpu, partial(api.add, manager))
     app, _, _ = page.launch(
         server_name=host,
         server_port=port,
@@ -99,10 +116,18 @@ def start(
         footer_links=["api"],
         allowed_paths=[str(jobs_dir.resolve())],  # where the endpoint `/generate` takes its file from
         theme=theme(),
-        css_paths=[ui.STYLESHEET],
-        head=ui.head(examples),
+        css_paths=list(ui.STYLESHEETS),
+        head=ui.head(shelf.offered, examples),
         i18n=texts.i18n(),
     )
     routes.attach(app, manager, backend, memory)
-    backend.start(then=manager.start)
-    return Service(page, manager)
+    machine.attach(app, backend, manager, history, jobs_dir=jobs_dir, may_rebuild=not is_public)
+    coach = studio.attach(app, shelf, backend.fit)
+
+    def then() -> None:
+        manager.start()
+        coach.warm_up()  # behind the first clip that waits: both want the interpreter
+
+    backend.start(then)
+    history.start()
+    return Service(page, manager, history)

@@ -11,6 +11,10 @@ from typing import Literal
 import gradio as gr
 from gradio.i18n import I18nData
 
+from web.texts_history import TEXTS as _HISTORY
+from web.texts_machine import TEXTS as _MACHINE
+from web.texts_studio import TEXTS as _STUDIO
+
 Language = Literal["zh", "en"]
 
 # key: (Chinese, English). Keys carry no dots: the front end would read them as paths.
@@ -92,11 +96,11 @@ _TEXTS: dict[str, tuple[str, str]] = {
     "steps_tip": ("每一段的去噪步数；越多越慢。", "Denoising steps for each segment; more is slower."),
     "seed": ("种子", "Seed"),
     "seed_tip": (
-        "−1 为随机，生成后会显示实际种子；固定种子得到同一段视频。",
-        "−1 is random and shown afterwards; a fixed seed gives the same video again.",
+        "−1 为随机，生成后会显示实际种子；“固定”填入屏幕上这段视频的种子，再次生成得到同一段视频。",
+        "−1 is random and shown afterwards; Fixed takes the seed of the video on the screen, which gives it again.",
     ),
     "seed_random": ("随机", "Random"),
-    "seed_last": ("用上次的", "Use the last"),
+    "seed_last": ("固定", "Fixed"),
     "batch_size": ("数量", "Batch size"),
     "batch_tip": (
         "一次生成几段，种子依次加一，逐段排队。",
@@ -172,6 +176,9 @@ _TEXTS: dict[str, tuple[str, str]] = {
     "error_login": ("需要登录，请刷新页面。", "Please log in: reload the page."),
     "error_play": ("浏览器不能播放这段视频：{reason}", "The browser cannot play this video: {reason}"),
     "close": ("关闭", "Close"),
+    **_STUDIO,
+    **_HISTORY,
+    **_MACHINE,
 }
 
 

@@ -9,24 +9,38 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
 import styles
-from pipeline.errors import EncoderError, RequestError
-from web import controls, presets
+from pipeline.errors import RequestError
+from web import controls, history, machine_parts, presets, studio_parts
 from web.texts import catalogue, text
 
 ASSETS = Path(__file__).resolve().parents[1] / "assets"
-SCRIPTS = ("base.js", "stream.js", "player.js", "controls.js", "jobs.js", "view.js")
-STYLESHEET = ASSETS / "style.css"
+SCRIPTS = (
+    "base.js",
+    "stream.js",
+    "player.js",
+    "controls.js",
+    "studio.js",
+    "gallery.js",
+    "jobs.js",
+    "view.js",
+    "machine.js",
+    "plan.js",
+    "debug.js",
+    "history.js",
+    "compare.js",
+)
+STYLESHEETS = (ASSETS / "style.css", studio_parts.STYLESHEET, history.STYLESHEET, machine_parts.STYLESHEET)
 
 # Where an error that names a field of a request is shown: ids of the controls.
 FIELDS = {
     "prompt": "wan-prompt",
+    "prompt_changes": "wan-prompt",
     "negative_prompt": "wan-negative",
     "style": "wan-style",
     "size": "wan-size",
@@ -39,6 +53,7 @@ FIELDS = {
     "num_inference_steps": "wan-steps",
     "seed": "wan-seed",
     "batch_size": "wan-batch",
+    "earlier_seconds": "wan-seconds",
     "preset": "wan-preset",
 }
 
@@ -46,13 +61,15 @@ _TOPBAR = """
 <header class="wan-topbar">
   <div class="wan-brand"><h1 class="wan-brand-name"></h1><p class="wan-brand-line"></p></div>
   <div class="wan-chips"></div>
-  <div class="wan-tools"><button type="button" class="wan-language"></button>
+  <div class="wan-tools"><button type="button" class="wan-machine" aria-expanded="false"></button>
+  <button type="button" class="wan-language"></button>
   <button type="button" class="wan-theme"><span aria-hidden="true">◐</span></button></div>
 </header>
 """
-_PLAYER = """
+_PLAYER = f"""
 <section class="wan-player" data-state="idle">
   <div class="wan-error" role="alert" hidden></div>
+  {machine_parts.ALARM}
   <div class="wan-stage"><div class="wan-screen"></div><div class="wan-veil"></div></div>
   <div class="wan-bar" role="progressbar" aria-valuemin="0" hidden><i></i></div>
   <div class="wan-facts"><span class="wan-state" role="status"></span><span class="wan-figures"></span></div>
@@ -64,31 +81,10 @@ _PLAYER = """
 _MEMORY = """
 <section class="wan-memory"><span class="wan-memory-text"></span><canvas role="img"></canvas></section>
 """
-_CORNER = """
+_CORNER = f"""
 <div class="wan-ready" role="status" data-stage="starting"></div>
-<section class="wan-debug" hidden><h2 class="wan-debug-title"></h2><pre class="wan-log" tabindex="0"></pre></section>
+{machine_parts.DEBUG}
 """
-
-
-def explain(
-    all_styles: Mapping[str, styles.Style], prompt: str, negative_prompt: str, style_name: str
-) -> dict[str, Any]:
-    """What the *i* button shows: the exact final prompt, and about the style.
-
-    Returns:
-        `{"prompt", "negative_prompt", "style": {…} | None, "error": {"field", "message_en", "message_zh"} | None}`.
-    """
-    style = all_styles.get(style_name)
-    answer: dict[str, Any] = {"prompt": "", "negative_prompt": "", "style": None, "error": None}
-    if style is not None:
-        answer["style"] = asdict(style)
-    try:
-        final = styles.apply(prompt, style, negative_prompt)
-    except styles.StyleError as error:
-        answer["error"] = {"field": error.field, "message_en": error.message_en, "message_zh": error.message_zh}
-    else:
-        answer["prompt"], answer["negative_prompt"] = final.display, final.negative_display
-    return answer
 
 
 def load_preset(path: str | None) -> dict[str, Any] | None:
@@ -103,8 +99,6 @@ def load_preset(path: str | None) -> dict[str, Any] | None:
         return {"fields": presets.read(Path(path))}
     except RequestError as error:
         return {"error": {"field": error.field, "message_en": error.message_en, "message_zh": error.message_zh}}
-    except EncoderError as error:
-        return {"error": {"field": "preset", "message_en": str(error), "message_zh": str(error)}}
 
 
 def build(
@@ -121,22 +115,20 @@ def build(
         has_gpu: chooses the preset that the page starts with.
         add_api: adds the API's endpoints inside the Blocks context.
     """
-
-    def explain_here(asked: dict[str, str]) -> dict[str, Any]:
-        return explain(all_styles, asked["prompt"], asked["negative_prompt"], asked["style"])
-
-    explain_here.__name__ = "explain"
     with gr.Blocks(title=text("title", "zh"), analytics_enabled=False, fill_width=True) as page:
         topbar = gr.HTML(_TOPBAR, elem_id="wan-topbar", js_on_load="wan.mount.topbar(element, trigger)")
+        machine_parts.checks()
         with gr.Row(elem_id="wan-main"):
             with gr.Column(scale=5, min_width=320, elem_id="wan-controls"):
-                made = controls.build(all_styles.values(), examples[0], has_gpu, explain_here)
+                made = controls.build(all_styles.values(), examples[0], has_gpu)
             with gr.Column(scale=8, min_width=320, elem_id="wan-view"):
                 gr.HTML(_PLAYER, elem_id="wan-player", js_on_load="wan.mount.player(element)")
+                following = history.build()
                 gr.HTML(_MEMORY, elem_id="wan-memory", js_on_load="wan.mount.memory(element)")
         gr.HTML(_CORNER, elem_id="wan-corner", js_on_load="wan.mount.corner(element)")
         loaded = gr.JSON(visible=False)
         _wire(page, made, topbar, loaded)
+        history.wire(following, made.values())
         add_api()
     return page
 
@@ -146,7 +138,6 @@ def _wire(page: gr.Blocks, made: controls.Controls, topbar: gr.HTML, loaded: gr.
     values, worded = made.values(), made.worded()
     made["generate"].click(fn=None, inputs=values, js="(...values) => { wan.submit(...values); }")
     made["cancel"].click(fn=None, js="() => { wan.cancel(); }")
-    made["examples"].click(fn=None, inputs=values, outputs=values, js="(...values) => wan.takeExample(...values)")
     topbar.click(fn=None, outputs=worded, js="() => wan.switchLanguage()")
     page.load(fn=None, outputs=worded, js="() => wan.useLanguage(wan.language)")
     page.load(fn=None, inputs=values, outputs=values, js="(...values) => wan.draft(...values)")
@@ -156,14 +147,7 @@ def _wire(page: gr.Blocks, made: controls.Controls, topbar: gr.HTML, loaded: gr.
         inputs=values,
         js="(...values) => { wan.keepDraft(...values); }",
     )
-    prompt_inputs = [made["prompt"], made["negative_prompt"], made["style"]]
-    made["reveal"].click(fn=None, inputs=prompt_inputs, js="(...values) => { wan.explain(true, ...values); }")
-    gr.on(
-        [component.change for component in prompt_inputs],
-        fn=None,
-        inputs=prompt_inputs,
-        js="(...values) => { wan.explain(false, ...values); }",
-    )
+    studio_parts.wire(page, made.by_name, values)
     gr.on(
         [made["guidance_scale"].input, made["steps"].input], fn=None, outputs=made["auto"], js="() => false"
     )  # a person who moves one of these means it
@@ -178,20 +162,12 @@ def _wire(page: gr.Blocks, made: controls.Controls, topbar: gr.HTML, loaded: gr.
     ).then(fn=None, inputs=[loaded, *values], outputs=values, js="(...values) => wan.loaded(...values)")
 
 
-def head(examples: Sequence[styles.Example]) -> str:
+def head(all_styles: Mapping[str, styles.Style], examples: Sequence[styles.Example]) -> str:
     """The scripts of the page, and what they must know, as HTML for `launch(head=…)`."""
     setup = {
         "texts": catalogue(),
         "presets": {name: dict(fields) for name, fields in presets.PRESETS.items()},
-        "examples": [
-            {
-                "prompt_zh": example.prompt_zh,
-                "prompt_en": example.prompt_en,
-                "style": example.style,
-                "settings": dict(example.settings),
-            }
-            for example in examples
-        ],
+        **studio_parts.told(all_styles, examples),
         "wording": {name: dict(props) for name, props in controls.WORDING.items()},
         "values": list(controls.VALUES),
         "fields": FIELDS,

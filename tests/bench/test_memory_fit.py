@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from bench.memory_fit import fit, nonnegative_least_squares
+from bench.memory_fit import CHECKED, compare, fit, nonnegative_least_squares
+from pipeline.request import FPS, SECONDS, SIZES
 
 
 def test_fit_recovers_coefficients_of_very_different_sizes() -> None:
@@ -33,3 +34,22 @@ def test_what_would_be_negative_is_left_out() -> None:
     x = nonnegative_least_squares(np.array([[1.0, 1.0], [1.0, 2.0], [1.0, 3.0]]), np.array([3.0, 2.0, 1.0]))
     assert x[1] == 0.0
     np.testing.assert_allclose(x[0], 2.0)
+
+
+def test_the_check_covers_what_is_offered_and_tells_the_largest_error() -> None:
+    assert len(CHECKED) == 12
+    assert {(request.width, request.height) for request in CHECKED} == set(SIZES)
+    assert {request.seconds for request in CHECKED} == set(SECONDS)
+    assert {request.fps for request in CHECKED} == set(FPS)
+    assert {request.guidance_scale for request in CHECKED} == {1.0, 3.0}
+    names = ("peak_bytes", "seconds", "first_frame_seconds")
+    runs = [
+        {"measured": dict.fromkeys(names, 100.0), "predicted": dict(zip(names, predicted, strict=True))}
+        for predicted in ((104.0, 100.0, 150.0), (88.0, 130.0, 90.0))
+    ]
+    assert compare(runs) == {
+        "largest_memory_error": 0.12,
+        "mean_memory_error": 0.08,
+        "largest_time_error": 0.3,
+        "largest_first_frame_error": 0.5,
+    }

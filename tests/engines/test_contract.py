@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import importlib.util
+from pathlib import Path
 
 import pytest
 import torch
 
 from engines import load_engines
 from engines.base import Engines
-from engines.checkpoint import Checkpoint
+from engines.checkpoint import Checkpoint, read_checkpoint
 from engines.errors import EngineError
+from tests import tiny
 
 HEIGHT, WIDTH = 6, 4  # not the shapes that the graphs are traced with
 
@@ -99,3 +101,17 @@ def test_two_clips_do_not_share_state(engines: Engines) -> None:
 def test_unknown_backend_says_what_is_allowed(tiny_checkpoint: Checkpoint) -> None:
     with pytest.raises(EngineError, match="auto, tensorrt, torch, openvino"):
         load_engines(tiny_checkpoint, "cuda")
+
+
+def test_a_stopped_build_is_passed_over_for_the_next_backend_and_says_so(tmp_path: Path) -> None:
+    if torch.cuda.is_available():
+        pytest.skip("on a GPU the first choice is another one")
+    pytest.importorskip("openvino")
+    own = {**tiny.STREAMING, "max_sequence_length": 18}  # of its own, so that nothing is cached for it
+    checkpoint = read_checkpoint(tiny.save(tmp_path, streaming=own))
+    engines = load_engines(checkpoint, "auto", stop=lambda: True)
+    assert "OpenVINO" not in engines.label
+    assert engines.passed_over is not None
+    assert "stopped" in engines.passed_over.en
+    with pytest.raises(EngineError, match="stopped"):
+        load_engines(checkpoint, "openvino", stop=lambda: True)

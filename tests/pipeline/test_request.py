@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from pipeline.errors import RequestError
-from pipeline.request import VideoRequest
+from pipeline.request import PromptChange, VideoRequest
 
 
 @pytest.mark.parametrize(
@@ -37,6 +37,16 @@ from pipeline.request import VideoRequest
         ("num_inference_steps", {"prompt": "猫", "num_inference_steps": 2.5}),
         ("batch_size", {"prompt": "猫", "batch_size": 5}),
         ("cfg", {"prompt": "猫", "cfg": 7}),
+        ("prompt_changes", {"prompt": "猫", "prompt_changes": {"frame": 5, "prompt": "狗"}}),
+        ("prompt_changes", {"prompt": "猫", "prompt_changes": ["狗"]}),
+        ("prompt_changes", {"prompt": "猫", "prompt_changes": [{"frame": 5}]}),
+        ("prompt_changes", {"prompt": "猫", "prompt_changes": [{"frame": 0, "prompt": "狗"}]}),
+        ("prompt_changes", {"prompt": "猫", "prompt_changes": [{"frame": 96, "prompt": "狗"}]}),
+        ("prompt_changes", {"prompt": "猫", "prompt_changes": [{"frame": 5, "prompt": " "}]}),
+        ("prompt_changes", {"prompt": "猫", "prompt_changes": [{"frame": 5, "prompt": 5}]}),
+        ("prompt_changes", {"prompt": "猫", "prompt_changes": [{"frame": "5", "prompt": "狗"}]}),
+        ("prompt_changes", {"prompt": "猫", "prompt_changes": [{"frame": 5, "prompt": "狗"}] * 2}),
+        ("prompt_changes", {"prompt": "猫", "prompt_changes": [{"frame": n, "prompt": "狗"} for n in range(1, 34)]}),
     ],
 )
 def test_mistakes(field: str, fields: dict[str, Any]) -> None:
@@ -67,3 +77,13 @@ def test_json_round_trip() -> None:
     request = VideoRequest(prompt="红球", style="Oil Painting", seed=7, guidance_scale=3.5)
     assert VideoRequest.from_mapping(json.loads(request.to_json())) == request
     assert "红球" in request.to_json()
+
+
+def test_a_change_takes_its_place_among_the_others() -> None:
+    import json
+
+    request = VideoRequest(prompt="猫", seconds=2)
+    for frame, prompt in ((25, "鱼"), (13, "狗"), (25, "鸟")):
+        request = request.with_change(PromptChange(frame, prompt))
+    assert request.prompt_changes == (PromptChange(13, "狗"), PromptChange(25, "鸟"))
+    assert VideoRequest.from_mapping(json.loads(request.to_json())) == request

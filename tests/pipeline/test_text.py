@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 
 from pipeline import Model
-from pipeline.text import count_tokens, encode_prompt
+from pipeline.text import encode_prompt
+from pipeline.tokens import fit
 from styles import WeightedText
 
 
@@ -16,7 +17,7 @@ def _encode(model: Model, *runs: tuple[str, float]) -> torch.Tensor:
 
 def test_shape_and_padding(tiny_model: Model) -> None:
     embeds = _encode(tiny_model, ("ab", 1.0))
-    length = count_tokens("ab", tiny_model.tokenizer)
+    length = fit("ab", tiny_model.tokenizer, 16).num_tokens
     assert embeds.shape == (1, 16, 16)
     assert embeds[:, length:].abs().max() == 0
     assert embeds[:, :length].abs().min(dim=-1).values.max() > 0
@@ -38,4 +39,12 @@ def test_a_weight_moves_its_own_tokens_only(tiny_model: Model) -> None:
 
 def test_a_long_prompt_is_cut_at_the_limit(tiny_model: Model) -> None:
     assert _encode(tiny_model, ("字" * 500, 1.0)).shape == (1, 16, 16)
-    assert count_tokens("字" * 500, tiny_model.tokenizer) > 16
+    text = "ab " * 30
+    read = fit(text, tiny_model.tokenizer, 16)
+    assert read.num_tokens > read.max_tokens == 16
+    assert 0 < read.kept_chars < len(text)
+    # What is cut has no say, and what is kept has.
+    kept = _encode(tiny_model, (text[: read.kept_chars], 1.0))
+    assert torch.equal(_encode(tiny_model, (text, 1.0)), kept)
+    assert fit(text[: read.kept_chars], tiny_model.tokenizer, 16).num_tokens == 16
+    assert fit("ab", tiny_model.tokenizer, 16).kept_chars == 2

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
+import json
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +15,7 @@ from pipeline import Model, VideoRequest, generate, load_model, stream
 from pipeline.encode import Fragment, InitSegment, Poster
 from pipeline.errors import Cancelled, RequestError
 from pipeline.progress import Progress
+from pipeline.request import PromptChange
 
 
 def _beginning(request: VideoRequest, model: Model) -> np.ndarray:
@@ -139,6 +142,27 @@ def test_a_style_of_a_persons_own_reaches_the_picture(tiny_model: Model, plain: 
     assert not np.array_equal(plain, made)
 
 
+def test_a_style_may_want_its_own_steps_and_guidance(tiny_model: Model, tmp_path: Path) -> None:
+    file = tmp_path / "own.json"
+    wanted = '{"num_inference_steps": 3, "guidance_scale": 2.5}'
+    file.write_text(f'[{{"name": "Slow", "prompt": "{{prompt}}", "negative_prompt": "red", "fusion": {wanted}}}]')
+    known = styles.load_styles(file)
+
+    def first(**fields: object) -> tuple[int, np.ndarray]:
+        seen: list[Progress] = []
+        request = VideoRequest.from_mapping({"prompt": "猫", "seed": 5, "seconds": 2, "style": "Slow", **fields})
+        frames = generate(request, tiny_model, known_styles=known, observe=seen.append)
+        pixels = next(frames).pixels
+        frames.close()
+        return next(p.num_steps for p in seen if p.stage == "denoise"), pixels
+
+    (steps, plain), (same_steps, same) = first(), first(num_inference_steps=3, guidance_scale=2.5)
+    assert steps == same_steps == 3
+    assert np.array_equal(plain, same)
+    assert first(num_inference_steps=1)[0] == 1, "a person's own steps come first"
+    assert not np.array_equal(plain, first(guidance_scale=1.0)[1])
+
+
 def test_mistakes_name_their_field(tiny_model: Model) -> None:
     for field, request in [
         ("style", VideoRequest(prompt="猫", style="Baroque")),
@@ -148,3 +172,57 @@ def test_mistakes_name_their_field(tiny_model: Model) -> None:
         with pytest.raises(RequestError) as caught:
             next(iter(generate(request, tiny_model)))
         assert caught.value.field == field
+
+
+# -- another prompt while it runs --------------------------------------------------------------------------------------
+
+
+def _beginning_with(model: Model, request: VideoRequest, live: dict[int, str]) -> tuple[np.ndarray, list[int]]:
+    """The first three blocks (25 frames) while `live` is told by frame, and the frames that were asked about."""
+    asked: list[int] = []
+
+    def next_prompt(frame: int) -> str | None:
+        asked.append(frame)
+        return live.get(frame)
+
+    frames = generate(request, model, next_prompt=next_prompt)
+    made = np.concatenate([made.pixels for made in itertools.islice(frames, 7)])
+    frames.close()
+    return made, asked
+
+
+@pytest.mark.parametrize("guidance_scale", [1.0, 3.0])
+def test_a_new_prompt_takes_effect_with_the_next_block(tiny_model: Model, guidance_scale: float) -> None:
+    request = VideoRequest(prompt="猫", seed=5, seconds=2, guidance_scale=guidance_scale)
+    plain, asked = _beginning_with(tiny_model, request, {})
+    assert asked == [1, 13], "once before every block but the first, with its first frame"
+    changed, _ = _beginning_with(tiny_model, request, {13: "一只(狗:1.2)"})
+    assert np.array_equal(plain[:13], changed[:13])
+    assert not np.array_equal(plain[13:], changed[13:])
+    same, _ = _beginning_with(tiny_model, request, {13: "猫"})
+    assert np.array_equal(plain, same), "the same prompt again changes nothing"
+
+
+def test_what_was_changed_live_is_made_again_from_the_request(tiny_model: Model) -> None:
+    request = VideoRequest(prompt="猫", seed=5, seconds=2)
+    live, _ = _beginning_with(tiny_model, request, {1: "狗", 13: "鱼"})
+    for frames in ((1, 13), (1, 2)):  # from the first block that begins there or later
+        recorded = request
+        for frame, prompt in zip(frames, ("狗", "鱼"), strict=True):
+            recorded = recorded.with_change(PromptChange(frame, prompt))
+        again, _ = _beginning_with(tiny_model, VideoRequest.from_mapping(json.loads(recorded.to_json())), {})
+        assert np.array_equal(live, again)
+
+
+def test_what_is_said_live_wins_over_what_was_planned(tiny_model: Model) -> None:
+    planned = VideoRequest(prompt="猫", seed=5, seconds=2, prompt_changes=(PromptChange(13, "狗"),))
+    live, _ = _beginning_with(tiny_model, planned, {13: "鱼"})
+    only_live, _ = _beginning_with(tiny_model, dataclasses.replace(planned, prompt_changes=()), {13: "鱼"})
+    assert np.array_equal(live, only_live)
+
+
+def test_a_planned_prompt_is_refused_before_the_first_frame(tiny_model: Model) -> None:
+    request = VideoRequest(prompt="猫", seconds=2, prompt_changes=(PromptChange(13, "(狗:1.2"),))
+    with pytest.raises(RequestError) as caught:
+        next(generate(request, tiny_model))
+    assert caught.value.field == "prompt_changes"

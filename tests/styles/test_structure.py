@@ -31,6 +31,7 @@ from styles.lexicon import find, segment, word_list
         ("(机械猫:1.5)在(东京涩谷十字路口:1.2)", "主体:机械猫|场景:东京涩谷十字路口"),
         ("一个红色的球在深蓝色背景上从左向右移动", "主体:一个红色的球|场景:深蓝色背景上"),
         ("美丽梦幻震撼的高级画面", ""),
+        ("阳光明媚的海滩,夜景", "光影:阳光明媚|场景:海滩|场景:夜景"),
         (
             "a red ball on a dark blue background, neon lights",
             "主体:red ball|场景:dark blue background|光影:neon lights",

@@ -8,7 +8,7 @@ from diffusers import AutoencoderKLWan, WanTransformer3DModel
 
 from training import config
 from training.autoencode import decode_frames, encode_moments
-from training.forward import KeysValues, cached_forward, teacher_forced_forward
+from training.forward import KeysValues, cached_forward, separate_forward, teacher_forced_forward
 
 
 @pytest.fixture
@@ -25,6 +25,16 @@ def test_without_context_it_is_the_class_itself(model: WanTransformer3DModel) ->
     expected = model(latents, timesteps.repeat_interleave(6, 1), text).sample
     actual, _ = cached_forward(model, latents, timesteps, text, torch.arange(4)[None])
     torch.testing.assert_close(actual, expected, atol=1e-5, rtol=1e-4)
+
+
+@torch.no_grad()
+def test_pictures_that_share_a_prompt_do_not_see_each_other(model: WanTransformer3DModel) -> None:
+    latents, text = torch.randn(2, 48, 3, 4, 6), torch.randn(2, 7, 192)
+    timesteps = torch.tensor([[0, 500, 999], [7, 70, 100]])
+    actual = separate_forward(model, latents, timesteps, text)
+    for at in range(3):
+        one = latents[:, :, at : at + 1], timesteps[:, at : at + 1].repeat_interleave(6, 1), text
+        torch.testing.assert_close(actual[:, :, at : at + 1], model(*one).sample, atol=1e-5, rtol=1e-4)
 
 
 @torch.no_grad()

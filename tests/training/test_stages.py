@@ -12,7 +12,7 @@ import pytest
 import torch
 from diffusers import UniPCMultistepScheduler, WanPipeline
 
-from training import config, distill, pack, samples, tokenizer, transformer, unpack, vae
+from training import config, distill, pack, samples, text_encoder, tokenizer, transformer, unpack, vae
 from training.captions import corpus
 from training.flow import timesteps
 from training.sampler import schedule
@@ -29,6 +29,7 @@ def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
     sizes = {"d_model": 16, "d_kv": 8, "d_ff": 16, "num_layers": 1, "num_heads": 2}
     monkeypatch.setattr(config, "TEXT_ENCODER", config.TEXT_ENCODER | sizes)
     monkeypatch.setattr(transformer, "PERIOD", 4)
+    monkeypatch.setattr(vae, "PERIOD", 1)
 
 
 def _run(monkeypatch: pytest.MonkeyPatch, stage: object, *arguments: object) -> None:
@@ -40,14 +41,18 @@ def _run(monkeypatch: pytest.MonkeyPatch, stage: object, *arguments: object) -> 
 @pytest.mark.filterwarnings("default")
 def test_from_nothing_to_a_pipeline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     words = tmp_path / "tokenizer"
-    tokenizer.pack(tokenizer.train(islice(corpus(random.Random(0), 300), 2000), vocab_pieces=600), words)
+    tokenizer.pack(tokenizer.train(islice(corpus(random.Random(0), 300), 2000), vocab_pieces=1200), words)
     run = ("--folder", tmp_path, "--minutes", 5)
-    _run(monkeypatch, vae, *run, "--max-steps", 1, "--sizes", "64x64", "--crop", 64, "--clips", 1, "--frames", 5)
-    drawn = ("--tokenizer", words, "--sizes", "64x64", "64x96", "--clips", 1, "--captions", 2, "--workers", 0)
-    drawn = (*drawn, "--images", 2, "--tokens", 40, "--capacity", 8, "--first-seconds", 0)
+    _run(monkeypatch, text_encoder, *run, "--tokenizer", words, "--max-steps", 2, "--batch", 4, "--workers", 0)
+    small = ("--sizes", "64x64", "--crop", 64, "--clips", 1, "--capacity", 2, "--frames", 5)
+    _run(monkeypatch, vae, *run, "--max-steps", 1, *small)
+    drawn = ("--tokenizer", words, "--sizes", "64x64", "64x96", "96x64", "--clips", 1, "--captions", 2, "--workers", 0)
+    drawn = (*drawn, "--images", 2, "--copies", 2, "--tokens", 40, "--capacity", 8, "--first-seconds", 0)
+    _run(monkeypatch, transformer, *run, *drawn, "--compile-only")
     _run(monkeypatch, transformer, *run, *drawn, "--max-steps", 8, "--small-until", 0, "--images-until", 0)
-    few = ("--tokenizer", words, "--sizes", "64x64", "--batch", 1, "--clips", 1, "--drawings", 1, "--workers", 0)
-    _run(monkeypatch, distill, *run, *few, "--max-steps", 2, "--critic-first", -1, "--steps", 2)
+    few = ("--tokenizer", words, "--sizes", "64x64", "--tokens", 40, "--clips", 1, "--drawings", 1, "--workers", 0)
+    _run(monkeypatch, vae, *run, "--max-steps", 1, *small, "--decoder-only")
+    _run(monkeypatch, distill, *run, *few, "--max-steps", 4, "--critic-first", -1, "--steps", 2)
     packed = tmp_path / "packed"
     _run(monkeypatch, pack, "--folder", tmp_path, "--networks", "few", "--tokenizer", words, "--out", packed)
 
@@ -63,6 +68,8 @@ def test_from_nothing_to_a_pipeline(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         new = load(again / name)["weights"]
         assert old.keys() == new.keys()
         assert all(torch.equal(old[key], new[key]) for key in old)
+    more = ("--tokenizer", again / "tokenizer", *drawn[2:], "--max-steps", 4, "--small-until", 0)
+    _run(monkeypatch, transformer, "--folder", again, "--minutes", 5, *more)
     arguments = ("--folder", tmp_path, "--networks", "few", "--tokenizer", words, "--prompts", 1)
     _run(monkeypatch, samples, *arguments, "--size", "64x64", "--latents", 4, "--out", tmp_path / "sheet.png")
     assert (tmp_path / "sheet.png").stat().st_size > 0

@@ -80,7 +80,15 @@ def test_a_failed_job_says_why(client: Client) -> None:
         client.predict({**ASKED, "prompt": "球 fps=60 fail=10"}, api_name="/generate")
 
 
+def test_a_clip_goes_on(client: Client) -> None:
+    first, _ = client.predict(ASKED, api_name="/generate")
+    longer = client.predict(first["id"], 2, api_name="/continue_job")
+    assert (longer["continues"], longer["num_frames"], longer["seed"]) == (first["id"], 96, 3)
+    with pytest.raises(AppError, match="seconds: given 3"):
+        client.predict(first["id"], 3, api_name="/continue_job")
+
+
 def test_an_unknown_id_is_refused(client: Client) -> None:
-    for endpoint in ("/state", "/cancel"):
+    for endpoint in ("/state", "/cancel", "/continue_job"):
         with pytest.raises(AppError, match="no such job"):
             client.predict("0" * 32, api_name=endpoint)

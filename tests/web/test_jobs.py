@@ -23,8 +23,9 @@ from pipeline.progress import ignore, never
 from pipeline.request import VideoRequest
 from tests.web.studio import Studio
 from web.job import Job
+from web.job_errors import JobConflict, QueueFull, UnknownJob
 from web.job_state import INTERRUPTED, TRANSITIONS, State, describe
-from web.jobs import JobConflict, JobManager, QueueFull, UnknownJob
+from web.jobs import JobManager
 
 NewId = Callable[[], str]
 WAIT_S = 20.0
@@ -85,6 +86,7 @@ def test_the_state_tells_everything_that_the_contract_names(manager: JobManager,
         "id": job_id, "state": "done", "queue_position": 0, "num_frames": 48, "frames": 48, "block": 4, "num_blocks": 5,
         "step": 4, "num_steps": 4, "bytes": job.log_bytes, "codec": "avc1.42C01E", "encoder": "libx264", "width": 768,
         "height": 432, "fps": 24, "seed": 7, "eta_ms": 0.0, "memory_bytes": 1000, "error": None, "clips": [],
+        "next_prompt": None, "continues": "", "kept_frames": 0, "can_continue": True, "created_at_s": job.created_at_s,
     }  # fmt: skip
     assert {name: state[name] for name in exact} == exact
     assert state["request"]["prompt"] == "红色的球"
@@ -294,7 +296,7 @@ def test_a_disk_that_fills_up_fails_the_job_in_clear_words_and_the_next_job_runs
 def test_a_clip_of_too_few_frames_has_failed(tmp_path: Path, studio: Studio, new_id: NewId) -> None:
     short = JobManager(
         tmp_path,
-        lambda wanted, stop, observe: itertools.islice(studio.produce(wanted, stop, observe), 12),
+        lambda wanted, *told: itertools.islice(studio.produce(wanted, *told), 12),
         memory_used=lambda: 0,
     )
     short.start()
@@ -429,11 +431,12 @@ def test_after_a_crash_ended_jobs_are_whole_and_others_say_that_they_were_interr
     assert found.get(done.id).video_path.read_bytes() == done.video_path.read_bytes()
     for job_id in (running.id, waiting.id, f"{waiting.id}-1"):
         state = found.state(job_id)
-        assert (state["state"], state["error"]["message_zh"]) == ("failed", INTERRUPTED.message_zh)
+        assert (state["state"], state["error"]["message_zh"]) == ("interrupted", INTERRUPTED.message_zh)
     kept = found.get(running.id)
     assert (kept.frames, kept.log_bytes) == (20, running.log_bytes)
     assert kept.log_path.stat().st_size == running.log_bytes, "the torn end is gone"
     assert asyncio.run(collect(kept)) == running.log_path.read_bytes()
+    assert frames_of(kept.video_path.read_bytes()) == 20, "a file that can be seeked in"
     assert found.submit(done.id, request()) == (found.get(done.id), False)
     with pytest.raises(UnknownJob):
         found.get("f" * 32)
@@ -447,8 +450,8 @@ def test_closing_interrupts_the_running_and_the_waiting(
     waiting, _ = manager.submit(new_id(), request())
     manager.close()
     for job in (running, waiting):
-        assert job.state is State.FAILED
-        assert json.loads((tmp_path / "jobs" / job.id / "state.json").read_text())["state"] == "failed"
+        assert job.state is State.INTERRUPTED
+        assert json.loads((tmp_path / "jobs" / job.id / "state.json").read_text())["state"] == "interrupted"
         assert manager.state(job.id)["error"]["message_en"] == INTERRUPTED.message_en
 
 

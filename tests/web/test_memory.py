@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ import pynvml
 import pytest
 
 from web import memory
-from web.memory import MemoryMonitor
+from web.memory import MemoryHistory, MemoryMonitor, PeakWatch
 
 
 def gpu_answers() -> bool:
@@ -43,11 +44,60 @@ def test_process_memory_is_this_process_and_grows_with_it() -> None:
 
 @pytest.mark.parametrize(("limit", "expected"), [("1048576\n", 1048576), ("max\n", None), (None, None)])
 def test_a_container_limit_counts_as_the_total(tmp_path: Path, limit: str | None, expected: int | None) -> None:
-    file = tmp_path / "memory.max"
     if limit is not None:
-        file.write_text(limit)
-    measured = memory._machine_bytes(file)  # pyright: ignore[reportPrivateUsage]
-    assert measured == (expected or psutil.virtual_memory().total)
+        (tmp_path / "memory.max").write_text(limit)
+    total, free = memory.machine_bytes(tmp_path)
+    assert total == (expected or psutil.virtual_memory().total)
+    assert 0 < free <= total
+
+
+def test_what_a_container_has_left_does_not_count_cached_files(tmp_path: Path) -> None:
+    (tmp_path / "memory.max").write_text("1000000\n")
+    (tmp_path / "memory.current").write_text("900000\n")
+    assert memory.machine_bytes(tmp_path) == (1_000_000, 100_000)
+    (tmp_path / "memory.stat").write_text("anon 500000\ninactive_file 300000\nactive_file 5\n")
+    assert memory.machine_bytes(tmp_path) == (1_000_000, 400_000)
+    (tmp_path / "memory.current").write_text("1000001\n")
+    (tmp_path / "memory.stat").write_text("anon 1000001\n")
+    assert memory.machine_bytes(tmp_path) == (1_000_000, 0)
+
+
+def test_the_history_is_read_on_from_where_one_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[tuple[int, int] | None] = [None, (3, 4), (5, 6)]
+    history = MemoryHistory(MemoryMonitor({"CUDA_VISIBLE_DEVICES": ""}), lambda: told[history.since(0)[0]])
+    taken = [history.take() for _ in told]
+    assert [(sample.allocated, sample.reserved) for sample in taken] == [(None, None), (3, 4), (5, 6)]
+    assert all(0 < sample.process < psutil.virtual_memory().total for sample in taken)
+    assert all(0 < sample.device < psutil.virtual_memory().total for sample in taken)
+    assert history.since(0) == (3, taken)
+    assert history.since(2) == (3, taken[2:])
+    assert history.since(9) == (3, [])
+    monkeypatch.setattr(memory, "MAX_SAMPLES", 2)
+    short = MemoryHistory(MemoryMonitor({"CUDA_VISIBLE_DEVICES": ""}), lambda: None)
+    taken = [short.take() for _ in range(4)]
+    assert short.since(0) == (4, taken[2:])
+    assert short.since(3) == (4, taken[3:])
+
+
+def test_the_peak_between_two_moments_is_seen_though_it_has_passed() -> None:
+    monitor = MemoryMonitor({"CUDA_VISIBLE_DEVICES": ""})
+    before = monitor.read().used_bytes
+    with PeakWatch(monitor) as peak:
+        block = np.ones(64 * 1024 * 1024, np.uint8)
+        time.sleep(0.5)
+        del block
+    assert peak.bytes - before > 0.9 * 64 * 1024 * 1024
+    assert monitor.read().used_bytes < peak.bytes
+
+
+def test_the_history_goes_on_by_itself() -> None:
+    history = MemoryHistory(MemoryMonitor({"CUDA_VISIBLE_DEVICES": ""}), lambda: None)
+    history.start()
+    deadline = time.monotonic() + 20
+    while not history.since(0)[0]:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    history.close()
 
 
 @pytest.mark.skipif(gpu_answers(), reason="a GPU answers here")

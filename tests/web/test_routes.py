@@ -21,7 +21,7 @@ from tests.web.studio import Studio
 from web.jobs import JobManager
 from web.memory import MemoryMonitor
 from web.ranges import ByteRange, NotSatisfiable, parse_range
-from web.routes import MAX_BODY_BYTES, PREFIX, attach
+from web.routes import MAX_BODY_BYTES, MAX_STATES, PREFIX, attach
 
 NewId = Callable[[], str]
 WAIT_S = 20.0
@@ -369,6 +369,43 @@ def test_cancel_over_http(client: httpx.Client, held: str) -> None:
     assert decoded(client.get(f"/jobs/{held}/video.mp4").content) == 20
 
 
+def test_going_on_over_http(client: httpx.Client, done: str, new_id: NewId) -> None:
+    job_id = new_id()
+    body = {"id": job_id, "request": {**ASKED, "earlier_seconds": 2}, "continues": done}
+    assert client.post("/jobs", json=body).status_code == 201
+    state = until_ended(client, job_id)
+    assert (state["state"], state["continues"], state["frames"]) == ("done", done, 96)
+    whole = client.get(f"/jobs/{job_id}/video.mp4", params={"download": "1"})
+    assert whole.headers["content-disposition"] == 'attachment; filename="wan_7_768x432_4s.mp4"'
+    assert decoded(whole.content) == 96
+    for continues in (5, None, new_id()):
+        answer = client.post("/jobs", json={**body, "id": new_id(), "continues": continues})
+        assert (answer.status_code, answer.json()["field"]) == (422, "continues")
+
+
+def test_the_poster_can_be_downloaded(client: httpx.Client, done: str) -> None:
+    answer = client.get(f"/jobs/{done}/first.jpg", params={"download": "1"})
+    assert answer.headers["content-disposition"] == 'attachment; filename="wan_7_768x432_2s.jpg"'
+
+
+def test_deleting_over_http(client: httpx.Client, held: str, studio: Studio) -> None:
+    refused = client.delete(f"/jobs/{held}")
+    assert (refused.status_code, refused.json()["message_zh"]) == (409, "任务仍在排队或运行，请先取消。")
+    studio.go.set()
+    until_ended(client, held)
+    assert client.delete(f"/jobs/{held}").status_code == 204
+    assert client.get(f"/jobs/{held}/video.mp4").status_code == 404
+    assert client.delete(f"/jobs/{held}").status_code == 404
+
+
+def test_states_of_many_jobs_at_once(client: httpx.Client, done: str, new_id: NewId) -> None:
+    answer = client.post("/states", json={"ids": [new_id(), done, "nonsense"]})
+    assert [state["id"] for state in answer.json()["jobs"]] == [done]
+    for ids in (None, "text", [5], [new_id()] * (MAX_STATES + 1)):
+        refused = client.post("/states", json={"ids": ids})
+        assert (refused.status_code, refused.json()["field"]) == (422, "ids")
+
+
 @pytest.mark.parametrize("job_id", ["0" * 32, "nope", "..%2f..%2fetc%2fpasswd", "0" * 32 + "-1", "%00"])
 def test_unknown_jobs_are_404_everywhere(client: httpx.Client, job_id: str) -> None:
     for path in ("", "/stream", "/first.jpg", "/video.mp4"):
@@ -386,7 +423,7 @@ def test_status_tells_model_queue_and_memory(client: httpx.Client, new_id: NewId
         True,
         1,
     )
-    assert set(status["memory"]) == {"source", "device", "used_bytes", "total_bytes", "peak_bytes"}
+    assert set(status["memory"]) == {"source", "device", "used_bytes", "total_bytes", "free_bytes", "peak_bytes"}
     studio.go.set()
 
 
@@ -406,6 +443,8 @@ def test_routes_stand_behind_gradios_own_login(manager: JobManager, new_id: NewI
             assert submit(stranger, job_id).status_code == 401
             for path in ("", "/stream", "/first.jpg", "/video.mp4"):
                 assert stranger.get(f"/jobs/{job_id}{path}").status_code == 401
+            assert stranger.delete(f"/jobs/{job_id}").status_code == 401
+            assert stranger.post("/states", json={"ids": [job_id]}).status_code == 401
             assert stranger.post(f"/jobs/{job_id}/cancel").json()["message_zh"] == "请先登录。"
             stranger.cookies.set(f"access-token-unsecure-{app.cookie_id}", "guessed")
             assert stranger.get("/status").status_code == 401

@@ -1,0 +1,1 @@
+"""What the model's clips show, measured from pixels by frozen judges: `python -m bench.quality`."""

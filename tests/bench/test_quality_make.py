@@ -1,0 +1,38 @@
+"""Clips made in batches are the clips that the walk makes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from bench.quality.make import Batched, Walk
+from pipeline import VideoRequest, load_model
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def requests_of(monkeypatch: pytest.MonkeyPatch) -> list[VideoRequest]:
+    monkeypatch.setattr("pipeline.request.SIZES", ((48, 32),))
+    texts = (("一只红色的球", 5), ("一只(蓝色:1.5)的猫，下雨", 6), ("a green box", 7))
+    return [VideoRequest(prompt=text, width=48, height=32, seconds=2, seed=seed) for text, seed in texts]
+
+
+@pytest.mark.parametrize(("guidance", "strength"), [(None, 0.75), (3.0, 0.5), (None, 1.0)])
+def test_batches_are_the_walk(
+    tiny_folder: Path, requests_of: list[VideoRequest], guidance: float | None, strength: float
+) -> None:
+    from dataclasses import replace
+
+    requests = [
+        replace(r, guidance_scale=guidance, denoise_strength=strength, style="Oil Painting") for r in requests_of
+    ]
+    walked = list(Walk(load_model(tiny_folder, backend="torch")).make(requests))
+    made = list(Batched(tiny_folder, CPU, batch=2).make(requests))
+    assert len(made) == len(walked) == 3
+    for one, other in zip(walked, made, strict=True):
+        assert one.shape == other.shape == (48, 32, 48, 3)
+        assert (one.int() - other.int()).abs().max() <= 1
+    assert not torch.equal(made[0], made[1])

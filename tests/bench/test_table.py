@@ -1,0 +1,41 @@
+"""The README tells the figures that are in bench/results, and no others."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from bench import table
+
+
+def test_the_readme_is_what_the_results_say() -> None:
+    readme = table.README.read_text(encoding="utf-8")
+    assert table.fill(readme) == readme, "python -m bench.table"
+
+
+def test_a_result_becomes_its_rows_and_a_missing_one_is_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(table, "RESULTS", tmp_path)
+    assert len(table.table().splitlines()) == 2
+    told = {
+        "interactive_ms": 640.0,
+        "longest_task_ms": 61,
+        "own_script_sent_bytes": 24_310,
+        "settings": {"size": "1280×720"},
+        "hardware": {"cpu": "AMD EPYC", "cores": 2},
+    }
+    (tmp_path / "page_cpu.json").write_text(json.dumps(told), encoding="utf-8")
+    lines = table.table().splitlines()[2:]
+    assert len(lines) == 3
+    assert "| **0.64 s** | `bench.page` | AMD EPYC × 2 |" in lines[0]
+    assert "**61 ms**" in lines[1]
+    assert "**24.3 kB**" in lines[2]
+
+
+@pytest.mark.parametrize("readme", ["no markers", table.BEGIN, f"{table.END} {table.BEGIN}"])
+def test_without_its_markers_nothing_is_filled(readme: str) -> None:
+    with pytest.raises(ValueError, match="once each"):
+        table.fill(readme)

@@ -1,0 +1,142 @@
+"""Stage 1b: the text encoder learns what captions say, without any pictures; it runs beside the autoencoder's stage.
+
+Owns the reading heads, their classes and this stage's loop. Does not know pixels or the transformer. Learning words
+through the flow loss is slow: a wrong picture says little about which word was misread. Here every attribute of the
+scene is asked for directly (an unsaid one teaches how likely each value is). A head looks over the caption's tokens as
+the transformer's cross-attention will, and never at the end token, so that what a word says stays on the word:
+weighting works on single words. The heads are thrown away.
+
+    python -m training.text_encoder --folder .train/run --tokenizer .train/tokenizer --minutes 4
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, IterableDataset
+from transformers import AutoTokenizer, PreTrainedTokenizerBase
+
+from training import config
+from training.attributes import (
+    BACKDROPS,
+    CAMERAS,
+    COLOURS,
+    LIGHTS,
+    MOTIONS,
+    NATURAL,
+    NO_STYLE,
+    SIZES,
+    STYLES,
+    SUBJECTS,
+    TIMES_OF_DAY,
+    WEATHERS,
+)
+from training.captions import FAST_PACE, SLOW_PACE, caption
+from training.latents import END_TOKEN, tokenize, with_unknown
+from training.networks import embed_prompts, new_text_encoder, save_text_encoder
+from training.optimizer import Optimizer
+from training.scene import Scene, sample_scene
+from training.session import Average, Clock, Log, Session, learning_rate_factor
+
+CLASSES: dict[str, tuple[object, ...]] = {
+    "subject": tuple(SUBJECTS),
+    "colour": (*COLOURS, NATURAL),
+    "count": (1, 2, 3, 4, 5),
+    "size": SIZES,
+    "scene": BACKDROPS,
+    "time_of_day": TIMES_OF_DAY,
+    "weather": WEATHERS,
+    "light": LIGHTS,
+    "motion": MOTIONS,
+    "camera": CAMERAS,
+    "style": (NO_STYLE, *STYLES),
+    "pace": ("slow", "middling", "fast"),
+}
+DROP_TOKENS = 0.03
+"""Tokens made unknown: words outside the vocabulary must do no harm."""
+
+
+class Reader(nn.Module):
+    """One attention-pooled linear head an attribute over a caption's embeddings."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.queries = nn.Parameter(torch.randn(len(CLASSES), dim) / dim**0.5)
+        self.heads = nn.ModuleDict({name: nn.Linear(dim, len(values)) for name, values in CLASSES.items()})
+
+    def forward(self, embeds: Tensor, token_ids: Tensor) -> dict[str, Tensor]:
+        """Embeddings [B, T, D] and their ids [B, T] to logits by attribute, [B, classes]."""
+        silent = (token_ids == 0) | (token_ids == END_TOKEN)
+        where = torch.einsum("hd,btd->bht", self.queries, embeds)
+        where = where.masked_fill(silent[:, None], torch.finfo(where.dtype).min).softmax(-1)
+        looked = torch.einsum("bht,btd->bhd", where, embeds)
+        return {name: head(looked[:, at]) for at, (name, head) in enumerate(self.heads.items())}
+
+
+def answers(scene: Scene) -> list[int]:
+    """The index of the scene's class for each attribute."""
+    pace = "slow" if scene.pace < SLOW_PACE else "fast" if scene.pace > FAST_PACE else "middling"
+    told = {name: getattr(scene, name) for name in CLASSES} | {"pace": pace}
+    return [values.index(told[name]) for name, values in CLASSES.items()]
+
+
+class Captions(IterableDataset[tuple[Tensor, Tensor]]):
+    """Endless batches: token ids [count, T], cut to the longest caption, and answers [count, attributes]."""
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, count: int, seed: int) -> None:
+        self._tokenizer, self._count, self._seed = tokenizer, count, seed
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        worker = torch.utils.data.get_worker_info()
+        rng = random.Random(self._seed * 1013 + (worker.id if worker is not None else 0))
+        while True:
+            scenes = [sample_scene(rng, held_out=False) for _ in range(self._count)]
+            ids = tokenize(self._tokenizer, [caption(scene, rng) for scene in scenes])
+            longest = int((ids != 0).sum(1).max())
+            yield ids[:, :longest], torch.tensor([answers(scene) for scene in scenes])
+
+
+def main() -> None:
+    """Train until the time is up; the averaged weights go to `<run>/text_encoder.pt`."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--folder", type=Path, required=True)
+    parser.add_argument("--tokenizer", type=Path, required=True)
+    parser.add_argument("--minutes", type=float, required=True)
+    parser.add_argument("--max-steps", type=int, default=10**9)
+    parser.add_argument("--batch", type=int, default=1024)
+    parser.add_argument("--workers", type=int, default=8)
+    parser.add_argument("--lr", type=float, default=2e-3)
+    parser.add_argument("--seed", type=int, default=0)
+    args = parser.parse_args()
+    clock, session = Clock(args.minutes), Session.start(args.seed)
+    tokenizer = AutoTokenizer.from_pretrained(args.tokenizer)
+    model = new_text_encoder(len(tokenizer)).to(session.device)
+    reader = Reader(config.TEXT_ENCODER["d_model"]).to(session.device)
+    optimizer, average = Optimizer([model, reader], lr=args.lr), Average(model, 0.998)
+    log, step = Log(args.folder / "text.jsonl"), 0
+    source = DataLoader(Captions(tokenizer, args.batch, args.seed), batch_size=None, num_workers=args.workers)
+    batches = iter(source)
+    while clock.fraction < 1 and step < args.max_steps:
+        ids, labels = (tensor.to(session.device) for tensor in next(batches))
+        ids = with_unknown(ids, DROP_TOKENS)
+        logits = reader(embed_prompts(model, ids), ids)
+        losses = {name: F.cross_entropy(logits[name], labels[:, at]) for at, name in enumerate(CLASSES)}
+        torch.stack(list(losses.values())).sum().backward()
+        optimizer.step(learning_rate_factor(clock.fraction))
+        average.update()
+        step += 1
+        if step % 100 == 0:
+            shown = {name: float(loss.detach()) for name, loss in losses.items()}
+            log.write(step=step, seconds=clock.seconds, **shown)
+    save_text_encoder(args.folder, len(tokenizer), average.state_dict())
+    log.write(step=step, seconds=clock.seconds, saved=True)
+
+
+if __name__ == "__main__":
+    main()
