@@ -1,183 +1,227 @@
-"""Stage 3: make the network few-step and used to its own context, by matching distributions on its own roll-outs.
+"""Stage 3: make the network few-step, unguided and used to its own context, by learning where its teacher would go.
 
-Owns the roll-out, the three networks and their updates. Does not know how stage 2 was trained. The *student* makes
-clips block by block from its own blocks, with the shipped steps and no guidance; at one random step a block it gets
-gradients. The *teacher* is stage 2 on whole clips with guidance; the *critic* learns, as stage 2 did, what the clips of
-the student look like. The student moves from where the critic would move a noised clip of its own to where the teacher
-would.
+Owns the roll-out and what is learnt on it. Does not know how stage 2 was trained. The *student* makes clips block by
+block with the shipped steps and no guidance. From every noise level that it comes through, the *teacher*, stage 2 with
+guidance, takes several finer steps to the student's next level; the student learns the straight line between the two
+(guided and progressive distillation, arXiv 2210.03142 and 2202.00512, here from the student's own states, so that its
+own errors are corrected, as in arXiv 2011.04619). The context is the student's own, or the world's.
 
-Nothing is compiled: three networks with and without gradients make so many graphs that a run of four minutes was over
-before they were.
-
-    training/launch.sh training.distill --minutes 6 --folder .train/run --tokenizer .train/tokenizer
+    training/launch.sh training.distill --minutes 12 --folder .train/run --tokenizer .train/tokenizer --compile dynamic
 """
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
+import itertools
 import random
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from diffusers import AutoencoderKLWan
 from torch import Tensor
 from transformers import AutoTokenizer
 
 from training import config
 from training.config import BLOCK_LATENTS
-from training.flow import noised, random_sigmas, shift, timesteps
-from training.forward import KeysValues, cached_forward
-from training.latents import END_TOKEN, SAMPLE_LATENTS, Batch, Drawings, LatentRing, loader
+from training.flow import timesteps
+from training.forward import KeysValues, Pieces, cached_forward
+from training.latents import END_TOKEN, SAMPLE_LATENTS, Batch, Drawing, Drawings, LatentRing, loader
 from training.networks import Networks, embed_prompts, load_networks, save_networks
 from training.optimizer import Optimizer
-from training.sampler import context_of, denoise, joined, schedule, start
-from training.session import Average, Clock, Log, Session, save, synchronise
+from training.sampler import context_of, joined, schedule, start
+from training.session import Average, Clock, Log, Session, learning_rate_factor, synchronise
 from training.vae import load_vae
 
-CRITIC_STEPS = 2
-"""Updates of the critic on each roll-out."""
 SAVE_EVERY_S = 45.0
+DRAW_EVERY = 20
+"""Steps between drawings of new clips and looks at the clock."""
 REAL_CONTEXT_SHARE = 0.4
 """Roll-outs that start from the world's own latent 0 and first block, at any place in the clip."""
+STRENGTHS = (0.5, 0.75, 0.75, 1.0)
+"""`denoise_strength` of later blocks."""
 
 
 @dataclass(frozen=True, slots=True)
 class Few:
-    """The student's shipped sampling."""
+    """The student's shipped sampling, and the teacher's finer one.
+
+    Attributes:
+        steps: of the student, over a whole schedule.
+        flow_shift: of both schedules.
+        substeps: the teacher's for one of the student's.
+        guidance_scale: the teacher's.
+    """
 
     steps: int
     flow_shift: float
+    substeps: int
+    guidance_scale: float
+
+    def levels(self, strength: float) -> Tensor:
+        """Noise levels [student's steps, substeps + 1] from each of the student's to its next."""
+        fine = torch.tensor(schedule(self.steps * self.substeps, self.flow_shift))
+        coarse = torch.tensor(schedule(self.steps, self.flow_shift, strength))
+        rows = fine.unfold(0, self.substeps + 1, self.substeps)
+        return rows[-(len(coarse) - 1) :]
 
 
-def roll_out(
-    student: Networks,
-    batch: Batch,
-    embeds: Tensor,
-    few: Few,
-    chance: random.Random,
-    *,
-    real_context: bool,
-) -> tuple[Tensor, Tensor]:
-    """A clip of the student.
+@dataclass(frozen=True, slots=True)
+class Prompts:
+    """Embeddings [B, T, text_dim] of the captions, and the empty caption's as often."""
 
-    Args:
-        batch: its shapes and positions; its latents are taken only as real context.
-        chance: the same on every process.
-        real_context: whether latent 0 and the first block are the world's own.
+    embeds: Tensor
+    empty: Tensor
 
-    Returns:
-        Clean latents like `batch.latents`, with gradients through one step of each block made, and which latents were
-        made: bool [latents].
-    """
-    real, length = batch.latents, batch.latents.shape[2]
-    parts: list[Tensor] = []
-    sink: list[KeysValues] | None = None
-    window: list[KeysValues] | None = None
-    made = torch.ones(length, dtype=torch.bool, device=real.device)
-    for first in [0, *range(1, length, BLOCK_LATENTS)]:
-        at = slice(first, first + (1 if first == 0 else BLOCK_LATENTS))
-        positions, context = batch.positions[:, at], joined(sink, window)
-        if real_context and first <= 1:
-            x = real[:, :, at]
-            made[at] = False
+    @property
+    def both(self) -> Tensor:
+        """[2B, T, text_dim], the empty ones behind."""
+        return torch.cat([self.embeds, self.empty])
+
+
+class Context:
+    """What one network keeps of the blocks before: the sink's keys and values, and those of one block."""
+
+    def __init__(self, networks: Networks, embeds: Tensor, pieces: Pieces) -> None:
+        self._networks, self._embeds, self._pieces = networks, embeds, pieces
+        self._sink: list[KeysValues] | None = None
+        self._window: list[KeysValues] | None = None
+
+    def seen(self, times: int = 1) -> list[KeysValues] | None:
+        """Keys and values, each prompt's `times` behind each other."""
+        held = joined(self._sink, self._window)
+        if held is None or times == 1:
+            return held
+        return [(_stacked(key, times), _stacked(value, times)) for key, value in held]
+
+    def keep(self, clean: Tensor, positions: Tensor) -> None:
+        """Remember a block's clean latents [B, C, F, h, w]."""
+        latents = _stacked(clean, len(self._embeds) // len(clean))
+        own = context_of(self._networks, latents, self._embeds, positions, self.seen(), self._pieces)
+        if self._sink is None:
+            self._sink = own
         else:
-            strength = 1.0 if first == 0 else chance.uniform(0.5, 1.0)
-            sigmas = schedule(few.steps, few.flow_shift, strength)
-            last = parts[-1][:, :, -1:].detach() if parts else None
-            x = start(torch.randn_like(real[:, :, at]), last, sigmas[0])
-            learn_at = chance.randrange(len(sigmas) - 1)
-            x = denoise(student, x, sigmas, embeds, positions, context, learn_at=learn_at)
-        parts.append(x)
-        if at.stop >= length:
-            break
-        own = context_of(student, x.detach(), embeds, positions, context)
-        sink, window = (own, None) if sink is None else (sink, own)
-    return torch.cat(parts, 2), made
+            self._window = own
 
 
-def clean_estimate(networks: Networks, x: Tensor, sigmas: Tensor, embeds: Tensor, positions: Tensor) -> Tensor:
-    """What a network takes the clean whole clip to be, from one at the noise levels [B, F]."""
-    velocity, _ = cached_forward(networks.transformer, x, timesteps(sigmas), embeds, positions)
-    return x - sigmas[:, None, :, None, None] * velocity
+def _stacked(x: Tensor, times: int) -> Tensor:
+    return x.repeat(times, *(1 for _ in x.shape[1:]))
 
 
-def matching_loss(
-    clip: Tensor, made: Tensor, teacher: Networks, critic: Networks, embeds: Tensor, empty: Tensor, batch: Batch,
-    guidance_scale: float,
-) -> Tensor:  # fmt: skip
-    """A loss whose gradient on the clip is (critic's clean estimate - teacher's), scaled by the teacher's distance."""
-    with torch.no_grad():
-        u = torch.rand(len(clip), 1, device=clip.device) * 0.96 + 0.02
-        sigmas = shift(u).expand(-1, clip.shape[2])
-        x = noised(clip, torch.randn_like(clip), sigmas)
-        twice = x.repeat(2, 1, 1, 1, 1), sigmas.repeat(2, 1), torch.cat([embeds, empty]), batch.positions.repeat(2, 1)
-        wanted, plain = clean_estimate(teacher, *twice).chunk(2)
-        goal = plain + guidance_scale * (wanted - plain)
-        shown = clean_estimate(critic, x, sigmas, embeds, batch.positions)
-        scale = (clip - goal).abs().mean((1, 2, 3, 4), keepdim=True).clamp(min=1e-3)
-        target = clip - torch.nan_to_num((shown - goal) / scale)
-    error = (clip.float() - target.float()).square().mean((0, 1, 3, 4))
-    return 0.5 * (error * made).sum() / made.sum()
+class Lesson:
+    """Student and teacher over one batch, block by block."""
+
+    def __init__(
+        self, student: Networks, teacher: Networks, prompts: Prompts, few: Few, positions: Tensor, pieces: Pieces
+    ) -> None:
+        self._student, self._teacher, self._prompts = student, teacher, prompts
+        self._few, self._positions, self._pieces = few, positions, pieces
+        self._own = Context(student, prompts.embeds, pieces)
+        self._teachers = Context(teacher, prompts.both, pieces)
+
+    def keep(self, clean: Tensor, at: slice) -> None:
+        """Take clean latents as the context of what follows."""
+        self._own.keep(clean, self._positions[:, at])
+        self._teachers.keep(clean, self._positions[:, at].repeat(2, 1))
+
+    def learn(self, x: Tensor, at: slice, strength: float) -> tuple[Tensor, Tensor]:
+        """One block from its start.
+
+        Args:
+            x: [B, C, F, h, w] at the first noise level of `strength`.
+
+        Returns:
+            The loss, with gradients, and the student's clean latents.
+        """
+        levels = self._few.levels(strength).to(x.device)
+        points: list[Tensor] = []
+        with torch.no_grad():
+            for now, then in zip(levels[:, 0], levels[:, -1], strict=True):
+                points.append(x)
+                x = x + (then - now) * self._velocity(x, now.expand(len(x)), at)
+            states = torch.cat(points)
+            sigmas = levels.repeat_interleave(len(x), 0)
+            goal = self._taught(states, sigmas, at)
+            target = (goal - states) / (sigmas[:, -1] - sigmas[:, 0]).view(-1, 1, 1, 1, 1)
+        velocity = self._velocity(states, sigmas[:, 0], at)
+        return (velocity - target).square().mean(), x
+
+    def _velocity(self, x: Tensor, sigmas: Tensor, at: slice) -> Tensor:
+        times = len(x) // len(self._prompts.embeds)
+        return self._run(self._student, x, sigmas, _stacked(self._prompts.embeds, times), at, self._own.seen(times))
+
+    def _taught(self, x: Tensor, sigmas: Tensor, at: slice) -> Tensor:
+        """The teacher's guided steps over noise levels [nB, substeps + 1]."""
+        times, count = len(x) // len(self._prompts.embeds), len(x)
+        seen = self._teachers.seen()
+        if seen is not None:
+            both = len(self._prompts.both)
+            rows = torch.arange(both, device=x.device).view(2, 1, -1).expand(2, times, -1).flatten()
+            seen = [(key[rows], value[rows]) for key, value in seen]
+        embeds = torch.cat([_stacked(part, times) for part in (self._prompts.embeds, self._prompts.empty)])
+        for now, then in itertools.pairwise(sigmas.unbind(1)):
+            both = self._run(self._teacher, _stacked(x, 2), now.repeat(2), embeds, at, seen)
+            velocity = torch.lerp(both[count:], both[:count], self._few.guidance_scale)
+            x = x + (then - now).view(-1, 1, 1, 1, 1) * velocity
+        return x
+
+    def _run(
+        self, networks: Networks, x: Tensor, sigmas: Tensor, embeds: Tensor, at: slice, seen: list[KeysValues] | None
+    ) -> Tensor:
+        times = timesteps(sigmas.double() + 1e-6)[:, None].expand(-1, x.shape[2])
+        positions = _stacked(self._positions[:, at], len(x) // len(self._positions))
+        inputs = x, times, embeds, positions, seen
+        return cached_forward(networks.transformer, *inputs, pieces=self._pieces)[0].float()
 
 
-def critic_loss(critic: Networks, clip: Tensor, embeds: Tensor, batch: Batch) -> Tensor:
-    """Rectified flow on the student's clips, whole."""
-    noise = torch.randn_like(clip)
-    sigmas = random_sigmas((len(clip), 1), clip.device).expand(-1, clip.shape[2])
-    inputs = noised(clip, noise, sigmas), timesteps(sigmas), embeds, batch.positions
-    velocity, _ = cached_forward(critic.transformer, *inputs)
-    return (velocity - (noise - clip)).square().mean()
-
-
-class Game:
-    """The three networks and their updates; one text encoder, stage 1b's, for all."""
+class Distillation:
+    """Student, teacher and the student's updates; one text encoder, stage 1b's, for both."""
 
     def __init__(self, args: argparse.Namespace, session: Session) -> None:
         source = args.folder / "flow"
-        self.teacher = load_networks(source, session.device).requires_grad_(False)
-        self.critic = load_networks(source, session.device)
+        # Gradients of the teacher are never asked for, but a network that refuses them would be compiled once more.
+        self.teacher = load_networks(source, session.device)
         self.student = load_networks(args.folder / args.resume if args.resume else source, session.device)
-        for networks in (self.critic, self.student):
+        for networks in (self.teacher, self.student):
             networks.text_encoder.requires_grad_(False)
-        self.few, self.guidance = Few(args.steps, args.shift), args.guidance
-        self._student_optimizer = Optimizer([self.student.transformer], lr=args.lr, weight_decay=0.0)
-        self._critic_optimizer = Optimizer([self.critic.transformer], lr=args.critic_lr, weight_decay=0.0)
+        self.few = Few(args.steps, args.shift, args.substeps, args.guidance)
+        self._pieces = Pieces.plain() if args.compile == "no" else Pieces.compiled(dynamic=args.compile == "dynamic")
+        self._optimizer = Optimizer([self.student.transformer], lr=args.lr, weight_decay=0.0)
         self.average = Average(self.student.transformer, args.average)
         self._session = session
 
-    def play(self, batch: Batch, chance: random.Random, *, real_context: bool, factor: float) -> tuple[Tensor, Tensor]:
-        """One roll-out; the student learns from it at `factor` times its rate (not at all for 0), the critic always.
+    def step(self, batch: Batch, chance: random.Random, *, real_context: bool, factor: float) -> Tensor:
+        """Roll one batch out and learn from every block that the student made; returns the mean loss."""
+        real, device = batch.latents, batch.latents.device
+        losses: list[Tensor] = []
+        with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
+            lesson = Lesson(self.student, self.teacher, self._prompts(batch), self.few, batch.positions, self._pieces)
+            last: Tensor | None = None
+            for first in [0, *range(1, real.shape[2], BLOCK_LATENTS)]:
+                at = slice(first, first + (1 if first == 0 else BLOCK_LATENTS))
+                x = real[:, :, at]
+                if not (real_context and first <= 1):
+                    strength = 1.0 if first == 0 else chance.choice(STRENGTHS)
+                    noise, sigma = torch.randn_like(x), float(self.few.levels(strength)[0, 0])
+                    loss, x = lesson.learn(start(noise, last, sigma), at, strength)
+                    loss.backward()
+                    losses.append(loss.detach())
+                last = x[:, :, -1:]
+                if at.stop < real.shape[2]:
+                    lesson.keep(x, at)
+        self._session.average_gradients(self._optimizer.parameters)
+        self._optimizer.step(factor)
+        self.average.update()
+        return torch.stack(losses).mean()
 
-        Returns:
-            The matching loss and the critic's.
-        """
-        device = batch.latents.device.type
-        with torch.autocast(device, torch.bfloat16, enabled=device == "cuda"):
-            with torch.no_grad():
-                empty_ids = torch.zeros_like(batch.token_ids[:1])
-                empty_ids[:, 0] = END_TOKEN
-                embeds = embed_prompts(self.teacher.text_encoder, batch.token_ids)
-                empty = embed_prompts(self.teacher.text_encoder, empty_ids).expand_as(embeds)
-            rolled = self.student, batch, embeds, self.few, chance
-            clip, made = roll_out(*rolled, real_context=real_context)
-            loss = clip.new_zeros(())
-            if factor > 0:
-                judges = self.teacher, self.critic, embeds, empty, batch, self.guidance
-                loss = matching_loss(clip, made, *judges)
-        if factor > 0:
-            loss.backward()
-            self._session.average_gradients(self._student_optimizer.parameters)
-            self._student_optimizer.step(factor)
-            self.average.update()
-        judged = loss
-        for _ in range(CRITIC_STEPS):
-            with torch.autocast(device, torch.bfloat16, enabled=device == "cuda"):
-                judged = critic_loss(self.critic, clip.detach(), embeds, batch)
-            judged.backward()
-            self._session.average_gradients(self._critic_optimizer.parameters)
-            self._critic_optimizer.step(1.0)
-        return loss.detach(), judged.detach()
+    @torch.no_grad()
+    def _prompts(self, batch: Batch) -> Prompts:
+        empty_ids = torch.zeros_like(batch.token_ids[:1])
+        empty_ids[:, 0] = END_TOKEN
+        embeds = embed_prompts(self.teacher.text_encoder, batch.token_ids)
+        return Prompts(embeds, embed_prompts(self.teacher.text_encoder, empty_ids).expand_as(embeds))
 
     def save(self, folder: Path) -> None:
         """The averaged student to `<folder>/few/`."""
@@ -188,52 +232,70 @@ class Game:
 def main() -> None:
     """Train until the time is up; the averaged student goes to `<folder>/few/`."""
     args = _arguments()
-    clock = Clock(args.minutes)
-    session = Session.start(args.seed)
-    device, chance = session.device, random.Random(args.seed)
-    game = Game(args, session)
+    clock, session = Clock(args.minutes), Session.start(args.seed)
+    chance = random.Random(args.seed)  # the same on every process: all take the same size and kind at a step
+    distillation, vae = Distillation(args, session), load_vae(args.folder, session.device)
     log = Log(args.folder / "few.jsonl" if session.is_main else None)
-    images, clips = _rings(args, session, images=True), _rings(args, session, images=False)
+    supplies = {images: _supply(args, session, vae, images=images) for images in (True, False)}
     step, fraction, saved_s = 0, 0.0, clock.seconds
+    kept: dict[str, list[Tensor]] = {"image": [], "clip": []}
     while fraction < 1 and step < args.max_steps:
-        ring = chance.choice(images if chance.random() < args.images_share else clips)
-        batch = ring.batch(_batch_size(args, ring), drop_captions=0.0)
-        real_context = not ring.images and chance.random() < REAL_CONTEXT_SHARE
+        images = chance.random() < args.images_share
+        rings, shares = supplies[images].rings, [0.7, *(0.3 / max(1, len(args.sizes) - 1) for _ in args.sizes[1:])]
+        ring = chance.choices(rings, shares)[0]
+        batch = ring.batch(_batch_size(args, ring), drop_captions=0.05)
+        real_context = not images and chance.random() < REAL_CONTEXT_SHARE
         if not real_context:  # from its start, a clip has no gap
-            batch = dataclasses.replace(
-                batch, positions=torch.arange(batch.latents.shape[2], device=device).expand_as(batch.positions)
-            )
-        factor = min(1.0, 4 * (1 - fraction)) if fraction > args.critic_first else 0.0
-        loss, judged = game.play(batch, chance, real_context=real_context, factor=factor)
+            whole = torch.arange(batch.latents.shape[2], device=session.device).expand_as(batch.positions)
+            batch = dataclasses.replace(batch, positions=whole)
+        factor = learning_rate_factor(fraction)
+        kept["image" if images else "clip"].append(
+            distillation.step(batch, chance, real_context=real_context, factor=factor)
+        )
         step += 1
-        if step % 10 == 0:
+        if step % DRAW_EVERY == 0:
+            supplies[chance.random() < args.images_share].refresh(chance)
             synchronise(session)
             fraction = session.agree(clock.fraction)
-        if session.is_main and step % 50 == 0:
-            log.write(step=step, seconds=clock.seconds, matching=float(loss), critic=float(judged))
+        if session.is_main and step % 40 == 0:
+            means = {name: float(torch.stack(values).mean()) for name, values in kept.items() if values}
+            log.write(step=step, seconds=clock.seconds, **means)
+            kept = {name: [] for name in kept}
         if session.is_main and clock.seconds - saved_s > SAVE_EVERY_S:
             saved_s = clock.seconds
-            game.save(args.folder)
+            distillation.save(args.folder)
     if session.is_main:
-        game.save(args.folder)
-        save(args.folder / "few_state.pt", {"critic": game.critic.transformer.state_dict(), "step": step})
+        distillation.save(args.folder)
         log.write(step=step, seconds=clock.seconds, saved=True)
     session.finish()
 
 
-def _rings(args: argparse.Namespace, session: Session, *, images: bool) -> list[LatentRing]:
-    """Some samples of each size: words, positions and real context; they are not learnt from."""
-    tokenizer, vae = AutoTokenizer.from_pretrained(args.tokenizer), load_vae(args.folder, session.device)
-    seed, count = args.seed * 1000 + session.rank + 77, args.clips * (4 if images else 1)
+@dataclass(frozen=True, slots=True)
+class Supply:
+    """Samples of each size: words, positions and real context; they are not learnt from."""
+
+    rings: list[LatentRing]
+    drawings: Iterator[Drawing]
+    vae: AutoencoderKLWan
+
+    def refresh(self, chance: random.Random) -> None:
+        """One drawing more for one of the sizes."""
+        chance.choice(self.rings).add(self.vae, next(self.drawings))
+
+
+def _supply(args: argparse.Namespace, session: Session, vae: AutoencoderKLWan, *, images: bool) -> Supply:
+    tokenizer = AutoTokenizer.from_pretrained(args.tokenizer)
+    seed, count = args.seed * 1000 + session.rank + 77, args.clips * (8 if images else 1)
     source = Drawings(tokenizer, seed=seed, clips=count, captions=8, far=None if images else 0.5)
     drawings = loader(source, args.workers)
     rings: list[LatentRing] = []
-    for text in args.sizes:
-        ring = LatentRing(config.Size.parse(text), count * args.drawings, session.device, images=images)
-        for _ in range(args.drawings):
+    for number, text in enumerate(args.sizes):
+        held = args.drawings if number == 0 else max(1, args.drawings // 6)
+        ring = LatentRing(config.Size.parse(text), 4 * count * held, session.device, images=images)
+        for _ in range(held):
             ring.add(vae, next(drawings))
         rings.append(ring)
-    return rings
+    return Supply(rings, drawings, vae)
 
 
 def _batch_size(args: argparse.Namespace, ring: LatentRing) -> int:
@@ -250,21 +312,20 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--minutes", type=float, required=True)
     parser.add_argument("--max-steps", type=int, default=10**9)
     parser.add_argument("--resume", default="", help="folder of the run to start the student from, instead of flow")
-    parser.add_argument("--sizes", nargs="+", default=["768x448"])
+    sizes = ["768x448", "1024x576", "576x1024", "1280x736"]
+    parser.add_argument("--sizes", nargs="+", default=sizes, help="the main one first")
     parser.add_argument("--steps", type=int, default=4, help="of the shipped sampler")
     parser.add_argument("--shift", type=float, default=5.0)
-    parser.add_argument("--guidance", type=float, default=3.5, help="of the teacher")
-    parser.add_argument("--tokens", type=int, default=40_000, help="of the clean clips of one step")
+    parser.add_argument("--substeps", type=int, default=3, help="of the teacher for one of the student's")
+    parser.add_argument("--guidance", type=float, default=3.0, help="of the teacher")
+    parser.add_argument("--tokens", type=int, default=24_000, help="of the clean clips of one step")
     parser.add_argument("--images-share", type=float, default=0.5, help="of the steps: first frames alone")
-    parser.add_argument("--clips", type=int, default=24, help="clips rendered at once")
-    parser.add_argument("--drawings", type=int, default=12, help="drawings for each size")
-    parser.add_argument(
-        "--critic-first", type=float, default=0.06, help="part of the time in which the critic learns alone"
-    )
+    parser.add_argument("--clips", type=int, default=12, help="clips rendered at once")
+    parser.add_argument("--drawings", type=int, default=12, help="drawings of the main size before the first step")
     parser.add_argument("--workers", type=int, default=4)
+    parser.add_argument("--compile", choices=("no", "static", "dynamic"), default="no")
     parser.add_argument("--average", type=float, default=0.99)
-    parser.add_argument("--lr", type=float, default=2e-4)
-    parser.add_argument("--critic-lr", type=float, default=4e-4)
+    parser.add_argument("--lr", type=float, default=1e-3)
     parser.add_argument("--seed", type=int, default=0)
     return parser.parse_args()
 

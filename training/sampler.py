@@ -53,7 +53,6 @@ def denoise(
     context: list[KeysValues] | None,
     *,
     guidance_scale: float = 1.0,
-    learn_at: int | None = None,
     pieces: Pieces | None = None,
 ) -> Tensor:
     """Euler steps of one block.
@@ -63,23 +62,19 @@ def denoise(
         sigmas: falling noise levels, the last one 0.
         embeds: [B, T, text_dim], or with guidance [2B, T, text_dim], the empty prompt's behind.
         positions: [1 or B, F].
-        learn_at: this step alone has gradients, and its estimate of the clean latents is the result; None runs all.
 
     Returns:
         Clean latents [B, C, F, h, w].
     """
     guided = guidance_scale != 1.0
     copies = 2 if guided else 1
-    for step, (now, then) in enumerate(itertools.pairwise(sigmas)):
+    for now, then in itertools.pairwise(sigmas):
         times = timesteps(torch.full((copies * len(x), x.shape[2]), now, device=x.device, dtype=torch.float64))
         inputs = x.repeat(copies, 1, 1, 1, 1), times, embeds, positions
-        with torch.set_grad_enabled(step == learn_at):
-            velocity, _ = cached_forward(networks.transformer, *inputs, context, pieces=pieces)
+        velocity, _ = cached_forward(networks.transformer, *inputs, context, pieces=pieces)
         if guided:
             wanted, empty = velocity.chunk(2)
             velocity = empty + guidance_scale * (wanted - empty)
-        if step == learn_at:
-            return x - now * velocity
         x = x + (then - now) * velocity
     return x
 

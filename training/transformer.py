@@ -29,7 +29,7 @@ from training.optimizer import Optimizer
 from training.session import Average, Clock, Log, Session, learning_rate_factor, load, save, synchronise
 from training.vae import load_vae
 
-WHOLE_CLIP_SHARE = 0.2
+WHOLE_CLIP_SHARE = 0.1
 PERIOD = 20
 """Steps between drawings of new clips and looks at the clock."""
 SAVE_EVERY_S = 90.0
