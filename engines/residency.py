@@ -1,10 +1,12 @@
-"""Which modules lie on the device: all of them, or one at a time where memory is short.
+"""Which modules lie on the device: all of them, or some only in turn where memory is short.
 
-Owns moving weights. Masters stay in host memory (pinned for a GPU) and never change, so that leaving the device costs
-no copy back. Does not know what a module computes.
+Owns moving weights. Masters of what takes turns stay in host memory (pinned for a GPU) and never change, so that
+leaving the device costs no copy back. Does not know what a module computes.
 """
 
 from __future__ import annotations
+
+from collections.abc import Collection
 
 import torch
 from torch import Tensor, nn
@@ -15,17 +17,17 @@ class Residency:
 
     Args:
         device: where they compute.
-        one_at_a_time: True lets a module in only after the one before it has left.
+        taking_turns: names of those that are let in only after the one of them before has left; the others stay.
     """
 
-    def __init__(self, device: torch.device, *, one_at_a_time: bool) -> None:
-        self.device, self.one_at_a_time = device, one_at_a_time
+    def __init__(self, device: torch.device, *, taking_turns: Collection[str] = ()) -> None:
+        self.device, self.taking_turns = device, frozenset(taking_turns)
         self._masters: dict[str, list[tuple[Tensor, Tensor]]] = {}
         self.resident: tuple[str, ...] = ()
 
     def add(self, name: str, *modules: nn.Module) -> None:
         """Put modules under this residency, under one name: at once on the device, or waiting for `claim`."""
-        if not self.one_at_a_time:
+        if name not in self.taking_turns:
             for module in modules:
                 module.to(self.device)
             self.resident = (*self.resident, name)
@@ -38,19 +40,19 @@ class Residency:
             tensor.data = master
 
     def claim(self, name: str) -> None:
-        """Make sure that this one is on the device; where there is room for one, the other leaves first."""
+        """Make sure that this one is on the device; of those that take turns the other leaves first."""
         if name in self.resident:
             return
         with torch.inference_mode(False):  # weights are no inference tensors, wherever this is called from
             for other in self.resident:
                 self.release(other)
-            self.resident = (name,)
+            self.resident = (*self.resident, name)
             for tensor, master in self._masters[name]:
                 tensor.data = torch.empty_like(master, device=self.device).copy_(master, non_blocking=True)
 
     def release(self, name: str) -> None:
         """Let this one leave the device now, where memory is short; it comes back at its next `claim`."""
-        if self.one_at_a_time and name in self.resident:
-            self.resident = ()
+        if name in self.taking_turns and name in self.resident:
+            self.resident = tuple(other for other in self.resident if other != name)
             for tensor, master in self._masters[name]:
                 tensor.data = master

@@ -7,6 +7,7 @@ together, text encoder and transformers take turns on the device (`engines.resid
 from __future__ import annotations
 
 import copy
+from collections.abc import Collection
 from typing import cast
 
 import torch
@@ -34,6 +35,7 @@ class TorchTextEncoder:
         self._residency.claim("text_encoder")
         mask = attention_mask.to(self._residency.device)
         hidden = self._encoder(input_ids.to(self._residency.device), mask).last_hidden_state
+        self._residency.release("text_encoder")
         return hidden.float() * mask.unsqueeze(-1)
 
 
@@ -148,21 +150,22 @@ def load(
     checkpoint: Checkpoint,
     *,
     device: torch.device,
-    one_at_a_time: bool | None = None,
+    taking_turns: Collection[str] | None = None,
     tuning: Tuning | None = None,
 ) -> Engines:
     """All engines in float32 on the CPU, in bfloat16 on a GPU.
 
     Args:
-        one_at_a_time: whether text encoder and transformers take turns on the device; None decides by free memory.
+        taking_turns: which of text_encoder, transformer and transformer_2 are on the device only while they compute;
+            None decides by free memory.
         tuning: compilation and FP8; None for neither.
     """
     dtype = torch.float32 if device.type == "cpu" else torch.bfloat16
     precision = "fp32" if device.type == "cpu" else "bf16"
     where = "CPU" if device.type == "cpu" else torch.cuda.get_device_name(device)
-    if one_at_a_time is None:
-        one_at_a_time = device.type == "cuda" and _crowded(checkpoint, device, dtype)
-    residency = Residency(device, one_at_a_time=one_at_a_time)
+    if taking_turns is None:
+        taking_turns = _taking_turns(checkpoint, device, dtype) if device.type == "cuda" else ()
+    residency = Residency(device, taking_turns=taking_turns)
     second = checkpoint.transformer_2
     parts = (f"PyTorch {torch.__version__.split('+')[0]}", precision, tuning.label if tuning else "", where)
     return Engines(
@@ -176,8 +179,15 @@ def load(
     )
 
 
-def _crowded(checkpoint: Checkpoint, device: torch.device, dtype: torch.dtype) -> bool:
-    """Whether all weights together leave less than half of the free memory for latents, caches and activations."""
-    modules = (checkpoint.text_encoder, checkpoint.transformer, checkpoint.transformer_2)
-    weights = sum(p.numel() for module in modules if module is not None for p in module.parameters()) * dtype.itemsize
-    return 2 * weights > torch.cuda.mem_get_info(device)[0]
+def _taking_turns(checkpoint: Checkpoint, device: torch.device, dtype: torch.dtype) -> tuple[str, ...]:
+    """What has to leave so that weights fill at most half of the free memory: nothing, the text encoder, or each one.
+
+    The other half is for latents, caches and activations.
+    """
+    modules = {name: getattr(checkpoint, name) for name in ("text_encoder", "transformer", "transformer_2")}
+    sizes = {n: sum(p.numel() for p in m.parameters()) * dtype.itemsize for n, m in modules.items() if m is not None}
+    free_bytes = torch.cuda.mem_get_info(device)[0]
+    if 2 * sum(sizes.values()) <= free_bytes:
+        return ()
+    without_text = sum(sizes.values()) - sizes["text_encoder"]
+    return ("text_encoder",) if 2 * without_text <= free_bytes else tuple(sizes)

@@ -34,7 +34,7 @@ def test_cheap_ones_come_first_and_the_budget_holds() -> None:
 @pytest.mark.parametrize("budget", [5e-2, 1e-2, 0.0])
 def test_a_transformer_keeps_its_budget(tiny_checkpoint: Checkpoint, budget: float) -> None:
     plain, tuned = (
-        TorchTransformer(tiny_checkpoint.transformer, Residency(CPU, one_at_a_time=False), torch.float32, tuning=tuning)
+        TorchTransformer(tiny_checkpoint.transformer, Residency(CPU), torch.float32, tuning=tuning)
         for tuning in (None, Tuning(fp8_error=budget))
     )
     torch.manual_seed(1)

@@ -14,7 +14,7 @@ CPU = torch.device("cpu")
 
 def test_one_at_a_time() -> None:
     """On the CPU the device's copy is another tensor than the master."""
-    residency = Residency(CPU, one_at_a_time=True)
+    residency = Residency(CPU, taking_turns=("first", "second"))
     first, second = nn.Linear(2, 2), nn.Linear(2, 2)
     weight, masters = first.weight.detach().clone(), [first.weight.data_ptr(), second.weight.data_ptr()]
 
@@ -34,7 +34,7 @@ def test_one_at_a_time() -> None:
 
 
 def test_all_together_never_leave() -> None:
-    residency = Residency(CPU, one_at_a_time=False)
+    residency = Residency(CPU)
     residency.add("first", nn.Linear(2, 2))
     residency.add("second", nn.Linear(2, 2))
     residency.claim("second")
@@ -42,8 +42,21 @@ def test_all_together_never_leave() -> None:
     assert residency.resident == ("first", "second")
 
 
+def test_one_that_waits_beside_one_that_stays() -> None:
+    residency = Residency(CPU, taking_turns=("guest",))
+    residency.add("guest", nn.Linear(2, 2))
+    residency.add("host", nn.Linear(2, 2))
+    assert residency.resident == ("host",)
+    residency.claim("guest")
+    assert residency.resident == ("host", "guest")
+    residency.claim("host")
+    residency.release("guest")
+    assert residency.resident == ("host",)
+
+
 def test_taking_turns_changes_no_result(tiny_checkpoint: Checkpoint) -> None:
-    together, in_turn = (load(tiny_checkpoint, device=CPU, one_at_a_time=turns) for turns in (False, True))
+    all_of_them = ("text_encoder", "transformer")
+    together, in_turn = (load(tiny_checkpoint, device=CPU, taking_turns=turns) for turns in ((), all_of_them))
     ids = torch.arange(3, 15)[None]
     results: list[torch.Tensor] = []
     for engines in (together, in_turn, in_turn):

@@ -69,7 +69,7 @@ def test_five_blocks_equal_the_reference(weights_file: Path) -> None:
         solver="unipc",
         solver_order=2,
     )
-    engine = TorchTransformer(_transformer(weights_file), Residency(CPU, one_at_a_time=False), torch.float32)
+    engine = TorchTransformer(_transformer(weights_file), Residency(CPU), torch.float32)
     branch = Branch(engine, embeds)
     denoiser = Denoiser(
         Causal([branch], capacity=4), [[branch]], plan=plan, schedule=schedule, channels=8, device=CPU, seed=0
