@@ -63,25 +63,27 @@ def main() -> None:
 
 
 def _compare(folder: Path, backends: list[str], results: dict[str, Any]) -> None:
-    """Add errors against the first backend to the results of the others."""
+    """Add errors against the first backend that gave the same to the results of the others."""
     import torch
 
     there = [backend for backend in backends if "failed" not in results[backend]]
     if not there:
         return
-    first = torch.load(folder / f"{there[0]}.pt")
-    for backend in there[1:]:
-        other = torch.load(folder / f"{backend}.pt")
-        results[backend]["compared_with"] = there[0]
-        for name, expected in first.items():
-            a, b = other[name].float(), expected.float()
+    expected: dict[str, tuple[str, Any]] = {}  # what a backend gave that no backend before it had
+    for backend in there:
+        for name, value in torch.load(folder / f"{backend}.pt").items():
+            if name not in expected:
+                expected[name] = (backend, value.float())
+                continue
+            other, wanted = expected[name]
+            result = results[backend].setdefault(f"against_{other}", {"relative_error": {}, "psnr_db": {}})
             if name.startswith(("vae", "frames")):  # bytes
-                error = (a - b).square().mean()
+                error = (value.float() - wanted).square().mean()
                 psnr = None if error == 0 else round(float(10 * torch.log10(255.0**2 / error)), 2)
-                results[backend].setdefault("psnr_db", {})[name] = psnr
+                result["psnr_db"][name] = psnr
             else:
-                relative = float((a - b).norm() / b.norm())
-                results[backend].setdefault("relative_error", {})[name] = round(relative, 6)
+                relative = float((value.float() - wanted).norm() / wanted.norm())
+                result["relative_error"][name] = round(relative, 6)
 
 
 def _measure(options: argparse.Namespace) -> dict[str, Any]:

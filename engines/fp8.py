@@ -10,6 +10,7 @@ Formats for Deep Learning" (arXiv 2209.05433) with e4m3 for both.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Iterable, Mapping
 
 import torch
@@ -56,15 +57,24 @@ def linears(module: nn.Module) -> dict[str, nn.Linear]:
     return {n: child for n, child in found.items() if child.in_features % 16 == child.out_features % 16 == 0}
 
 
-def measure(module: nn.Module, names: Iterable[str], run: Callable[[], Tensor]) -> dict[str, float]:
-    """Relative error of `run()`, which uses the module, with each of these linears alone in FP8."""
+def kinds(names: Iterable[str]) -> dict[str, list[str]]:
+    """Names by what the linear is for, whichever layer it is in: layers that are quantised alike share one graph."""
+    groups: dict[str, list[str]] = {}
+    for name in names:
+        groups.setdefault(re.sub(r"\d+", "*", name), []).append(name)
+    return groups
+
+
+def measure(module: nn.Module, groups: Mapping[str, list[str]], run: Callable[[], Tensor]) -> dict[str, float]:
+    """Relative error of `run()`, which uses the module, with each of these groups of linears alone in FP8."""
     exact = run()
     errors: dict[str, float] = {}
-    for name in names:
-        linear = module.get_submodule(name)
-        quantise(module, [name])
-        errors[name] = _relative(run(), exact)
-        module.set_submodule(name, linear)
+    for group, names in groups.items():
+        held = {name: module.get_submodule(name) for name in names}
+        quantise(module, names)
+        errors[group] = _relative(run(), exact)
+        for name, linear in held.items():
+            module.set_submodule(name, linear)
     return errors
 
 
@@ -94,11 +104,12 @@ def quantise_within(module: nn.Module, run: Callable[[], Tensor], budget: float)
     """
     exact = run()
     originals = linears(module)
-    sizes = {name: linear.weight.numel() for name, linear in originals.items()}
-    errors = measure(module, originals, run)
+    groups = kinds(originals)
+    sizes = {group: sum(originals[name].weight.numel() for name in names) for group, names in groups.items()}
+    errors = measure(module, groups, run)
     allowance = budget
     while True:
-        chosen = choose(errors, sizes, allowance)
+        chosen = tuple(sorted(name for group in choose(errors, sizes, allowance) for name in groups[group]))
         quantise(module, chosen)
         error = _relative(run(), exact)
         if error <= budget:

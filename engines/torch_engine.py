@@ -76,25 +76,24 @@ class TorchTransformer:
         cos, sin = rotary_tables(self._source, first_latent, frames, height, width)
         return cos.to(self._residency.device), sin.to(self._residency.device)
 
+    @torch.inference_mode()
     def velocity(
         self, latents: Tensor, timesteps: Tensor, text: Tensor, rotary: tuple[Tensor, Tensor], cache: Tensor
     ) -> Tensor:
-        return self._run(latents, timesteps, text, rotary, cache)[0]
+        return self._step.velocity(*self._inputs(latents, timesteps, text, rotary, cache)).float()
 
+    @torch.inference_mode()
     def keys_values(
         self, latents: Tensor, timesteps: Tensor, text: Tensor, rotary: tuple[Tensor, Tensor], cache: Tensor
     ) -> Tensor:
-        return self._run(latents, timesteps, text, rotary, cache)[1]
+        return self._step(*self._inputs(latents, timesteps, text, rotary, cache))[1]
 
-    @torch.inference_mode()
-    def _run(
+    def _inputs(
         self, latents: Tensor, timesteps: Tensor, text: Tensor, rotary: tuple[Tensor, Tensor], cache: Tensor
-    ) -> tuple[Tensor, Tensor]:
+    ) -> tuple[Tensor, ...]:
         self._residency.claim(self._name)
-        time = self._time(timesteps)
-        inputs = (x.to(self._dtype) for x in (text, *rotary, cache))
-        velocity, keys_values = self._step(latents.to(self._dtype), time, *inputs)
-        return velocity.float(), keys_values
+        given = (x.to(self._dtype) for x in (text, *rotary, cache))
+        return latents.to(self._dtype), self._time(timesteps), *given
 
 
 class TorchVaeDecoder:

@@ -95,19 +95,34 @@ class TransformerStep(nn.Module):
         Returns:
             velocity [1, C, F, h, w] and this block's own keys and values [layers, 2, heads, N, head_dim].
         """
+        own: list[Tensor] = []
+        velocity = self.velocity(latents, time, text, cos, sin, cache, own)
+        return velocity, torch.stack(own)
+
+    def velocity(
+        self,
+        latents: Tensor,
+        time: Tensor,
+        text: Tensor,
+        cos: Tensor,
+        sin: Tensor,
+        cache: Tensor,
+        own: list[Tensor] | None = None,
+    ) -> Tensor:
+        """As `forward`; each layer's own keys and values are added to `own`, or forgotten at once."""
         _, _, num_frames, height, width = latents.shape
         _, p_h, p_w = self.patch_size
         grid = (num_frames, height // p_h, width // p_w)
         x = _patch_embed(self.patch_embedding, latents, p_h, p_w)  # [F, n, D]
         modulation, temb = time[:, :6], time[:, 6:]
-        own = []
         for i, module in enumerate(self.blocks):
             block = cast(WanTransformerBlock, module)
             x, keys_values = self._run_layer(block, x, modulation, text[i], cos, sin, cache[i])
-            own.append(keys_values)
+            if own is not None:
+                own.append(keys_values)
         shift, scale = (self.scale_shift_table.unsqueeze(2) + temb).unbind(1)
         x = self.proj_out(_modulate(x, scale, shift))
-        return _unpatchify(x, grid, p_h, p_w), torch.stack(own)
+        return _unpatchify(x, grid, p_h, p_w)
 
     def compile_layers(self, options: CompileOptions) -> None:
         """Compile what one layer does; the layers' weights are its inputs, so that all of them share one graph."""

@@ -121,7 +121,7 @@ class _Walk:
         else:
             cache = self._caches[len(self.new_caches)]
         x = torch.cat([cache, x], dim=2)
-        self.new_caches.append(x[:, :, -_CACHED_FRAMES:])
+        self.new_caches.append(x[:, :, -_CACHED_FRAMES:].clone())  # a view would keep all frames of `x`
         return x
 
     def _conv(self, conv: WanCausalConv3d, x: Tensor) -> Tensor:
