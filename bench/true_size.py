@@ -29,7 +29,7 @@ from bench.report import add_save, emit, median
 from engines import torch_engine
 from engines.checkpoint import Checkpoint, read_checkpoint, read_configs
 from engines.tuning import Tuning
-from engines.vae_step import VaeStep, cache_shapes
+from engines.vae_step import CacheShapes, VaeStep
 from pipeline import Model, VideoRequest, memory, stream
 from pipeline.__main__ import parse_size
 from pipeline.blocks import Plan
@@ -252,7 +252,7 @@ def _vae_tflop(checkpoint: Checkpoint, *, first: bool) -> float:
     step = VaeStep(checkpoint.vae, first=first)
     size = 8
     latent = torch.empty(1, int(checkpoint.vae.config["z_dim"]), 1, size, size, device="meta")
-    caches = [torch.empty(shape, device="meta") for shape in cache_shapes(checkpoint.vae, size, size)]
+    caches = [torch.empty(shape, device="meta") for shape in CacheShapes(checkpoint.vae)(size, size)]
     with FlopCounterMode(display=False) as counter:
         copy.deepcopy(step).to("meta")(latent, *caches)
     return counter.get_total_flops() / 1e12 / size**2

@@ -20,7 +20,7 @@ from torch.export import Dim
 from transformers import UMT5EncoderModel
 
 from engines.transformer_step import TextKeysValues, TimeEmbedding, TransformerStep, rotary_tables
-from engines.vae_step import FramesStep, VaeStep, cache_shapes
+from engines.vae_step import CacheShapes, FramesStep, VaeStep
 
 Precision = Literal["fp32", "fp16", "bf16"]
 DTYPES: dict[Precision, torch.dtype] = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
@@ -162,7 +162,7 @@ def _transformer_graph(transformer: WanTransformer3DModel, tokens: int, dtype: t
 def _vae_graph(checkpoint: Path, first: bool, dtype: torch.dtype) -> Graph:
     vae: AutoencoderKLWan = _read(AutoencoderKLWan, checkpoint / "vae", torch_dtype=torch.float32)
     height, width = 4, 6
-    shapes = cache_shapes(vae, height, width)
+    shapes = CacheShapes(vae)(height, width)
     inputs = {"latents": torch.zeros(1, vae.config["z_dim"], 1, height, width)}
     inputs |= {f"cache_{i}": torch.zeros(shape, dtype=dtype) for i, shape in enumerate(shapes)}
     h, w = Dim("rows", min=2, max=4096), Dim("columns", min=2, max=4096)

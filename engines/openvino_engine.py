@@ -23,7 +23,7 @@ from engines.errors import EngineError
 from engines.openvino_precision import faster_precision
 from engines.torch_engine import TorchVaeEncoder
 from engines.transformer_step import TextKeysValues, TimeEmbedding, TransformerStep, rotary_tables
-from engines.vae_step import FramesStep, VaeStep, cache_shapes
+from engines.vae_step import CacheShapes, FramesStep, VaeStep
 
 
 def _convert(module: nn.Module, example: Sequence[Tensor]) -> ov.Model:
@@ -127,14 +127,15 @@ class OpenVinoVaeDecoder:
     """`VaeDecoder`: the caches of two latents alternate as inputs and outputs, so nothing is copied."""
 
     def __init__(self, core: ov.Core, plans: Path, checkpoint: Checkpoint, precision: str) -> None:
-        self._vae = checkpoint.vae
+        vae = checkpoint.vae
+        self._shapes = CacheShapes(vae)
         self._first = _Graph(core, plans / "vae_first.xml", precision)
         self._next = _Graph(core, plans / "vae_next.xml", precision)
-        self._scale = 2 ** len(self._vae.temperal_downsample) * (self._vae.config["patch_size"] or 1)
-        self._frames = 2 ** sum(self._vae.temperal_downsample)
+        self._scale = 2 ** len(vae.temperal_downsample) * (vae.config["patch_size"] or 1)
+        self._frames = 2 ** sum(vae.temperal_downsample)
 
     def start(self, height: int, width: int) -> VaeState:
-        shapes = cache_shapes(self._vae, height, width)
+        shapes = self._shapes(height, width)
         return VaeState(caches=[torch.zeros(s) for s in shapes], spare=[torch.zeros(s) for s in shapes])
 
     def decode(self, latents: Tensor, state: VaeState) -> Tensor:
@@ -188,7 +189,7 @@ def _convert_all(checkpoint: Checkpoint, folder: Path, stop: Callable[[], bool])
         time = TimeEmbedding(transformer)(torch.zeros(2))
     text, context = torch.zeros(layers, 2, heads, 16, dim), torch.zeros(layers, 2, heads, 12, dim)
     step = (latents, time, text, *rotary_tables(transformer, 0, 2, 4, 6), context)
-    caches = [torch.zeros(shape) for shape in cache_shapes(vae, 4, 6)]
+    caches = [torch.zeros(shape) for shape in CacheShapes(vae)(4, 6)]
     latent = torch.zeros(1, vae.config["z_dim"], 1, 4, 6)
     graphs: dict[str, tuple[nn.Module, Sequence[Tensor]]] = {
         "text_encoder": (_TextModule(checkpoint.text_encoder), (ids, ids)),

@@ -17,7 +17,7 @@ from engines.tensorrt_library import Library
 from engines.tensorrt_plan import Plan, Session
 from engines.torch_engine import TorchVaeEncoder
 from engines.transformer_step import rotary_tables
-from engines.vae_step import cache_shapes
+from engines.vae_step import CacheShapes
 
 
 class TensorRtTextEncoder:
@@ -74,10 +74,11 @@ class TensorRtVaeDecoder:
     """`VaeDecoder`: the caches of two latents alternate as inputs and outputs, so nothing is copied."""
 
     def __init__(self, first: Plan, following: Plan, vae: AutoencoderKLWan, device: torch.device) -> None:
-        self._first, self._next, self._vae, self._device = first, following, vae, device
+        self._first, self._next, self._device = first, following, device
+        self._shapes = CacheShapes(vae)
 
     def start(self, height: int, width: int) -> VaeState:
-        shapes, dtype = cache_shapes(self._vae, height, width), self._next.dtypes["cache_0"]
+        shapes, dtype = self._shapes(height, width), self._next.dtypes["cache_0"]
         caches, spare = ([torch.zeros(s, dtype=dtype, device=self._device) for s in shapes] for _ in range(2))
         return VaeState(caches=caches, spare=spare)
 

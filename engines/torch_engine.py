@@ -19,7 +19,7 @@ from engines.checkpoint import Checkpoint
 from engines.residency import Residency
 from engines.transformer_step import TextKeysValues, TimeEmbedding, TransformerStep, rotary_tables
 from engines.tuning import Tuning, tune_transformer, tune_vae
-from engines.vae_step import FramesStep, VaeStep, cache_shapes
+from engines.vae_step import CacheShapes, FramesStep, VaeStep
 
 
 class TorchTextEncoder:
@@ -103,18 +103,14 @@ class TorchVaeDecoder:
         self, vae: AutoencoderKLWan, device: torch.device, dtype: torch.dtype, tuning: Tuning | None = None
     ) -> None:
         self._device, self._dtype = device, dtype
-        self._vae = vae
         own = copy.deepcopy(vae)
         self._steps = [FramesStep(VaeStep(own, first=first)).to(device, dtype) for first in (True, False)]
         for step in self._steps:
             tune_vae(step, tuning or Tuning())
-        self._shapes: dict[tuple[int, int], list[tuple[int, int, int, int, int]]] = {}
+        self._shapes = CacheShapes(vae)
 
     def start(self, height: int, width: int) -> VaeState:
-        if (height, width) not in self._shapes:
-            self._shapes[height, width] = cache_shapes(self._vae, height, width)
-        shapes = self._shapes[height, width]
-        caches = [torch.zeros(shape, device=self._device, dtype=self._dtype) for shape in shapes]
+        caches = [torch.zeros(s, device=self._device, dtype=self._dtype) for s in self._shapes(height, width)]
         return VaeState(caches=caches, spare=[])
 
     @torch.inference_mode()

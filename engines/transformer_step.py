@@ -96,7 +96,7 @@ class TransformerStep(nn.Module):
             velocity [1, C, F, h, w] and this block's own keys and values [layers, 2, heads, N, head_dim].
         """
         own: list[Tensor] = []
-        velocity = self.velocity(latents, time, text, cos, sin, cache, own)
+        velocity = self.velocity(latents, time, text, cos, sin, cache, own=own)
         return velocity, torch.stack(own)
 
     def velocity(
@@ -107,6 +107,7 @@ class TransformerStep(nn.Module):
         cos: Tensor,
         sin: Tensor,
         cache: Tensor,
+        *,
         own: list[Tensor] | None = None,
     ) -> Tensor:
         """As `forward`; each layer's own keys and values are added to `own`, or forgotten at once."""

@@ -57,7 +57,7 @@ class VaeStep(nn.Module):
 
         Args:
             latents: [1, C, 1, h, w], float, normalised (mean 0, std 1 by channel).
-            caches: as `cache_shapes` says, in that order; zeros before the first latent.
+            caches: as `CacheShapes` says, in that order; zeros before the first latent.
 
         Returns:
             frames [1, 3, T, H, W] in [-1, 1] (clamped; T is 1 for *first*), then the new caches in the same order.
@@ -97,13 +97,23 @@ class FramesStep(nn.Module):
         return pixels.to(torch.uint8), *new_caches
 
 
-def cache_shapes(vae: AutoencoderKLWan, height: int, width: int) -> list[tuple[int, int, int, int, int]]:
-    """Shapes [1, C, 2, h, w] of the caches for latents of `height` x `width`, in the order of use."""
-    step = VaeStep(vae, first=False)
-    latents = torch.empty(1, int(vae.config["z_dim"]), 1, height, width, device="meta")
-    walk = _Walk(None, first=False)
-    walk.decoder(copy.deepcopy(step.decoder).to("meta"), latents)
-    return [cast("tuple[int, int, int, int, int]", tuple(c.shape)) for c in walk.new_caches]
+class CacheShapes:
+    """Shapes of a decoder's caches for any size of latents: found once, because finding them walks the decoder.
+
+    Args:
+        vae: its configuration and modules are read, on no device.
+    """
+
+    def __init__(self, vae: AutoencoderKLWan) -> None:
+        step = VaeStep(vae, first=False)
+        latents = torch.empty(1, int(vae.config["z_dim"]), 1, 1, 1, device="meta")
+        walk = _Walk(None, first=False)
+        walk.decoder(copy.deepcopy(step.decoder).to("meta"), latents)
+        self._of_one_cell = [tuple(c.shape) for c in walk.new_caches]
+
+    def __call__(self, height: int, width: int) -> list[tuple[int, int, int, int, int]]:
+        """Shapes [1, C, 2, h, w] for latents of `height` x `width`, in the order of use."""
+        return [(b, c, t, rows * height, columns * width) for b, c, t, rows, columns in self._of_one_cell]
 
 
 class _Walk:

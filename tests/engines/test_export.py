@@ -14,7 +14,7 @@ import torch
 from engines import export
 from engines.checkpoint import Checkpoint
 from engines.transformer_step import TextKeysValues, TimeEmbedding, TransformerStep, rotary_tables
-from engines.vae_step import FramesStep, VaeStep, cache_shapes
+from engines.vae_step import CacheShapes, FramesStep, VaeStep
 
 TOKENS = 16
 FORBIDDEN = {"ScatterND", "ScatterElements", "SplitToSequence", "SequenceAt", "If", "Loop", "DFT", "STFT"}
@@ -122,7 +122,7 @@ def test_transformer_for_runtimes_without_attention(
 def test_vae_streams(exported: Exported, tiny_checkpoint: Checkpoint) -> None:
     """Three latents at a size of its own: caches to 1e-4, pixels to the rounding of a byte."""
     vae, height, width = tiny_checkpoint.vae, 6, 4
-    caches = expected_caches = [torch.zeros(shape) for shape in cache_shapes(vae, height, width)]
+    caches = expected_caches = [torch.zeros(shape) for shape in CacheShapes(vae)(height, width)]
     for index, latents in enumerate(torch.randn(3, 1, 8, 1, height, width)):
         name = "vae_next" if index else "vae_first"
         given = {"latents": latents} | {f"cache_{i}": cache for i, cache in enumerate(caches)}

@@ -11,7 +11,7 @@ from torch._dynamo.testing import CompileCounterWithBackend
 from engines.checkpoint import Checkpoint
 from engines.transformer_step import TransformerStep
 from engines.tuning import Tuning, _sample, tune_vae
-from engines.vae_step import FramesStep, VaeStep, cache_shapes
+from engines.vae_step import CacheShapes, FramesStep, VaeStep
 
 
 @torch.inference_mode()
@@ -38,7 +38,7 @@ def test_layers_share_one_graph(tiny_checkpoint: Checkpoint, monkeypatch: pytest
 @pytest.mark.parametrize("first", [True, False])
 def test_channels_last_changes_no_frame(tiny_checkpoint: Checkpoint, first: bool) -> None:
     latents = torch.randn(1, 8, 1, 4, 6)
-    caches = [torch.zeros(shape) for shape in cache_shapes(tiny_checkpoint.vae, 4, 6)]
+    caches = [torch.zeros(shape) for shape in CacheShapes(tiny_checkpoint.vae)(4, 6)]
     step = FramesStep(VaeStep(tiny_checkpoint.vae, first=first))
     expected = step(latents, *caches)[0]
     tune_vae(step, Tuning(channels_last=True))

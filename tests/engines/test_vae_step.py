@@ -8,7 +8,7 @@ import pytest
 import torch
 from diffusers import AutoencoderKLWan
 
-from engines.vae_step import FramesStep, VaeStep, cache_shapes
+from engines.vae_step import CacheShapes, FramesStep, VaeStep
 from tests import tiny
 
 
@@ -28,7 +28,7 @@ def test_streaming_decode_equals_diffusers(make: Any) -> None:
     mean, std = (torch.tensor(vae.config[k]).view(1, -1, 1, 1, 1) for k in ("latents_mean", "latents_std"))
     with torch.inference_mode():
         expected = vae.decode(latents * std + mean).sample
-        caches = [torch.zeros(shape) for shape in cache_shapes(vae, 4, 6)]
+        caches = [torch.zeros(shape) for shape in CacheShapes(vae)(4, 6)]
         made = []
         for i in range(latents.shape[2]):
             step = VaeStep(vae, first=i == 0)
@@ -42,7 +42,7 @@ def test_pixels_are_the_frames_rounded() -> None:
     torch.manual_seed(1)
     vae = tiny.vae()
     latents = torch.randn(1, 8, 1, 4, 6)
-    caches = [0.1 * torch.randn(shape) for shape in cache_shapes(vae, 4, 6)]
+    caches = [0.1 * torch.randn(shape) for shape in CacheShapes(vae)(4, 6)]
     step = VaeStep(vae, first=False)
     with torch.inference_mode():
         frames, *_ = step(latents, *caches)
