@@ -3,7 +3,7 @@ PYTHON ?= $(shell for p in python3 python3.12 python3.11 python3.13; do \
 	$$p -c 'import sys, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 BIN := .venv/bin
 
-.PHONY: run setup test lint format
+.PHONY: run setup test test-browsers lint format
 
 run: .venv/.app
 	$(BIN)/python app.py $(ARGS)
@@ -12,6 +12,10 @@ setup: .venv/.app
 
 test: .venv/.dev lint
 	$(BIN)/python -m pytest $(ARGS)
+
+# What a person does, in every engine that is installed: chromium, firefox-esr, webkit2gtk-driver (with xvfb).
+test-browsers: .venv/.dev
+	$(BIN)/python -m pytest tests/browser/test_engines.py --browsers all $(ARGS)
 
 lint: .venv/.dev
 	$(BIN)/ruff format --check .

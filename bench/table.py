@@ -15,7 +15,7 @@ from bench.report import RESULTS, ROOT
 
 README = ROOT / "README.md"
 BEGIN, END = "<!-- figures -->", "<!-- /figures -->"
-_ENGINES = {"chromium": "Chromium", "firefox": "Firefox", "webkitgtk": "WebKitGTK (Safari)"}
+_BROWSERS = {"chromium": "Chromium", "firefox": "Firefox", "webkitgtk": "WebKitGTK (Safari)"}
 
 Result = Mapping[str, Any]
 
@@ -36,7 +36,7 @@ def _first_frame(told: Result) -> Iterator[tuple[str, str]]:
 
 def _browsers(told: Result) -> Iterator[tuple[str, str]]:
     for name, engine in told["engines"].items():
-        engine_name = f"{_ENGINES[name]} {engine['version']}"
+        engine_name = f"{_BROWSERS[name]} {engine['version']}"
         words = f"看到首帧（封面）/ 视频首帧上屏 · first frame seen (poster) / painted, {engine_name}"
         yield words, f"{_seconds(engine['first_seen_frame_ms'])} / {_seconds(engine['first_painted_frame_ms'])}"
 
@@ -63,25 +63,44 @@ def _memory(told: Result) -> Iterator[tuple[str, str]]:
     yield words, f"{100 * told['largest_memory_error']:.1f} %"
 
 
+def _engines(told: Result) -> Iterator[tuple[str, str]]:
+    made, eager = told["backends"]["tensorrt"], told["backends"]["eager"]
+    step = "transformer_later"
+    library = made["label"].partition(" · ")[0]
+    yield f"首次构建全部引擎 / first build of all engines, {library}", f"{made['load_s']:.0f} s"
+    words = f"去噪一步：{library} / PyTorch · one denoising step: {library} / PyTorch eager"
+    yield words, f"{made['ms'][step]:.1f} ms / {eager['ms'][step]:.1f} ms"
+    yield "对 fp32 的相对误差 / relative error against fp32, fp16", f"{made['relative_error'][step]:.4f}"
+
+
+def _true_size(told: Result) -> Iterator[tuple[str, str]]:
+    name = "LongLive 2.0 5B, 1280×720, 随机权重 / random weights"
+    yield f"{name}: 首帧 / first frame", _seconds(told["first_frame_ms"])
+    yield f"{name}: 持续生成 / sustained", f"{told['sustained_fps']:.1f} fps"
+    yield f"{name}: 比 diffusers 快 / faster than diffusers' WanPipeline", f"{told['speedup_vs_diffusers']:.2f}×"
+
+
 PARTS: Mapping[str, tuple[str, Callable[[Result], Iterator[tuple[str, str]]]]] = {
     "first_frame_cpu": ("bench.first_frame", _first_frame),
     "browsers_cpu": ("bench.browsers", _browsers),
     "generate_cpu": ("bench.generate --seconds 2 8", _generate),
     "page_cpu": ("bench.page", _page),
     "memory_check_cpu": ("bench.memory_fit --check", _memory),
+    "engines_h100": ("bench.engines --reference --rebuild", _engines),
+    "true_size_longlive-5b": ("bench.true_size --model longlive-5b …", _true_size),
 }
 
 
 def table() -> str:
     """The table in Markdown."""
-    lines = ["| 768×432, 24 fps | | `python -m …` | CPU |", "|---|---|---|---|"]
+    lines = ["| 768×432, 24 fps | | `python -m …` | 机器 / machine |", "|---|---|---|---|"]
     for name, (command, rows) in PARTS.items():
         path = RESULTS / f"{name}.json"
         if not path.exists():
             continue
         told = json.loads(path.read_text(encoding="utf-8"))
         hardware = told["hardware"]
-        where = f"{hardware['cpu']} × {hardware['cores']}"
+        where = next(iter(hardware.get("gpus", ())), f"{hardware['cpu']} × {hardware['cores']}")
         lines += [f"| {words} | **{figure}** | `{command}` | {where} |" for words, figure in rows(told)]
     return "\n".join(lines)
 

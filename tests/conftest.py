@@ -13,6 +13,12 @@ if TYPE_CHECKING:
 # torch is imported inside the fixtures: folders that need none of it start at once.
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--browsers", choices=("chromium", "all"), default="chromium", help="all: Firefox and WebKitGTK too"
+    )
+
+
 @pytest.fixture(scope="session")
 def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tiny block-causal checkpoint on disk."""

@@ -33,6 +33,16 @@ def test_a_result_becomes_its_rows_and_a_missing_one_is_left_out(
     assert "| **0.64 s** | `bench.page` | AMD EPYC × 2 |" in lines[0]
     assert "**61 ms**" in lines[1]
     assert "**24.3 kB**" in lines[2]
+    on_gpu = {
+        "first_frame_ms": 775.35,
+        "sustained_fps": 18.02,
+        "speedup_vs_diffusers": 1.852,
+        "hardware": {"cpu": "Intel", "cores": 32, "gpus": ["NVIDIA H100", "NVIDIA H100"]},
+    }
+    (tmp_path / "true_size_longlive-5b.json").write_text(json.dumps(on_gpu), encoding="utf-8")
+    lines = table.table().splitlines()[5:]
+    assert [line.split("**")[1] for line in lines] == ["0.78 s", "18.0 fps", "1.85×"]
+    assert all(line.endswith("| NVIDIA H100 |") for line in lines)
 
 
 @pytest.mark.parametrize("readme", ["no markers", table.BEGIN, f"{table.END} {table.BEGIN}"])

@@ -1,4 +1,7 @@
-"""What a person does, in three real engines: Chromium, Firefox, WebKitGTK (Safari's). Finer tests: the other files."""
+"""What a person does, in three real engines: Chromium, Firefox, WebKitGTK (Safari's). Finer tests: the other files.
+
+`make test` drives Chromium alone; `make test-browsers` all that are installed.
+"""
 
 from __future__ import annotations
 
@@ -42,6 +45,8 @@ def driver(request: pytest.FixtureRequest) -> Iterator[Driver]:
         yield Chromium(page, browser.version)
         page.close()
         return
+    if request.config.getoption("--browsers") != "all":
+        pytest.skip(f"{request.param}: `make test-browsers` drives it")
     with contextlib.ExitStack() as stack:
         try:
             made = stack.enter_context(DRIVERS[request.param]())

@@ -11,6 +11,7 @@ import pytest
 from playwright.sync_api import BrowserContext, Page
 
 from bench.first_frame import free_port
+from tests.browser.test_page import set_number
 from tests.browser.test_player import decoded_frames, generate, wait_for_frames, wait_until_played
 from tests.serving import serving
 
@@ -153,9 +154,7 @@ def test_deleting_asks_first_and_leaves_nothing(url: str, open_page: Callable[..
 def test_a_batch_is_a_grid_and_each_clip_is_in_the_history(url: str, open_page: Callable[..., Page]) -> None:
     page = open_page(url)
     page.click("#wan-advanced > button")
-    page.fill("#wan-batch input[type=number]", "4")
-    page.press("#wan-batch input[type=number]", "Tab")
-    page.wait_for_function("wan.valueOf('batch_size') === 4")
+    set_number(page, "#wan-batch", "4")
     generate(page, FAST)
     page.wait_for_function("wan.job.clips.length === 4")
     all_done = "Object.values(wan.job.states).filter((state) => state.state === 'done').length === 4"
