@@ -89,6 +89,7 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--compile", action="store_true")
     parser.add_argument("--cuda-graphs", action="store_true")
     parser.add_argument("--channels-last", action="store_true")
+    parser.add_argument("--fp8-cache", action="store_true", help="keys and values of earlier latents in FP8")
     parser.add_argument("--fp8-error", type=float, help="largest relative error of the velocity; default: no FP8")
     parser.add_argument(
         "--text-waits", action="store_true", help="the text encoder is on the GPU only while it computes"
@@ -112,7 +113,7 @@ def _ours(options: argparse.Namespace) -> dict[str, Any]:
     """Our side: the walk, warm, and its stages one by one."""
     device = _device()
     checkpoint, spec = _checkpoint(options, device), _spec(options)
-    tuning = Tuning(options.compile, options.cuda_graphs, options.fp8_error, options.channels_last)
+    tuning = Tuning(options.compile, options.cuda_graphs, options.fp8_error, options.channels_last, options.fp8_cache)
     turns = ("text_encoder",) if options.text_waits else None
     begin = time.perf_counter()
     model = Model(

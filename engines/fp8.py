@@ -1,4 +1,4 @@
-"""Linears in FP8 (e4m3), rowwise scaled, chosen layer by layer by the error that each one makes.
+"""Linears in FP8 (e4m3), rowwise scaled, chosen by the error that each kind makes; keys and values in FP8.
 
 Owns the quantised linear and the choice. On a GPU the product is `torch._scaled_mm`; elsewhere the same rounding is
 emulated in float32, so that the choice and its error can be tested without one. Does not know what a network computes.
@@ -49,6 +49,11 @@ class Fp8Linear(nn.Module):
             out = (rows.float() @ self.weight.float().t()) * scale * self.weight_scale.t()
         out = out.to(x.dtype).view(*x.shape[:-1], -1)
         return out if self.bias is None else out + self.bias
+
+
+def to_cache(keys_values: Tensor) -> Tensor:
+    """Keys and values to e4m3 without a scale: keys are normed, so that both lie well within its range."""
+    return keys_values.clamp(-_LARGEST, _LARGEST).to(_E4M3)
 
 
 def linears(module: nn.Module) -> dict[str, nn.Linear]:

@@ -7,6 +7,7 @@ together, text encoder and transformers take turns on the device (`engines.resid
 from __future__ import annotations
 
 import copy
+import functools
 from collections.abc import Collection
 from typing import cast
 
@@ -14,6 +15,7 @@ import torch
 from diffusers import AutoencoderKLWan, WanTransformer3DModel
 from torch import Tensor, nn
 
+from engines import fp8
 from engines.base import Engines, VaeState
 from engines.checkpoint import Checkpoint
 from engines.residency import Residency
@@ -62,6 +64,7 @@ class TorchTransformer:
         self._step = TransformerStep(transformer, owned=residency.device.type == "cuda").to(dtype)
         self._text.text_embedder = copy.deepcopy(self._text.text_embedder).to(dtype)
         self._text.attentions = nn.ModuleList(cast(nn.Module, block.attn2) for block in self._step.blocks)  # shared
+        self._fp8_cache = tuning is not None and tuning.fp8_cache
         if tuning is not None:
             self.fp8_linears = tune_transformer(self._step.to(residency.device), tuning)
         residency.add(name, self._time, self._text, self._step)
@@ -86,14 +89,20 @@ class TorchTransformer:
     def keys_values(
         self, latents: Tensor, timesteps: Tensor, text: Tensor, rotary: tuple[Tensor, Tensor], cache: Tensor
     ) -> Tensor:
-        return self._step(*self._inputs(latents, timesteps, text, rotary, cache))[1]
+        own: list[Tensor] = []
+
+        def keep(layer: Tensor) -> None:
+            own.append(fp8.to_cache(layer) if self._fp8_cache else layer)
+
+        self._step.velocity(*self._inputs(latents, timesteps, text, rotary, cache), keep=keep)
+        return torch.stack(own)
 
     def _inputs(
         self, latents: Tensor, timesteps: Tensor, text: Tensor, rotary: tuple[Tensor, Tensor], cache: Tensor
     ) -> tuple[Tensor, ...]:
         self._residency.claim(self._name)
-        given = (x.to(self._dtype) for x in (text, *rotary, cache))
-        return latents.to(self._dtype), self._time(timesteps), *given
+        given = (x.to(self._dtype) for x in (text, *rotary))
+        return latents.to(self._dtype), self._time(timesteps), *given, cache
 
 
 class TorchVaeDecoder:
@@ -104,7 +113,8 @@ class TorchVaeDecoder:
     ) -> None:
         self._device, self._dtype = device, dtype
         own = copy.deepcopy(vae)
-        self._steps = [FramesStep(VaeStep(own, first=first)).to(device, dtype) for first in (True, False)]
+        steps = (VaeStep(own, first=first, in_place=True) for first in (True, False))
+        self._steps = [FramesStep(step).to(device, dtype) for step in steps]
         for step in self._steps:
             tune_vae(step, tuning or Tuning())
         self._shapes = CacheShapes(vae)
@@ -116,23 +126,26 @@ class TorchVaeDecoder:
     @torch.inference_mode()
     def decode(self, latents: Tensor, state: VaeState) -> Tensor:
         step = self._steps[min(state.num_latents, 1)]
-        pixels, *caches = step(latents.to(self._dtype), *state.caches)
-        state.caches = caches
+        pixels, *_ = step(latents.to(self._dtype), *state.caches)
         state.num_latents += 1
         return pixels.cpu()
 
 
 class TorchVaeEncoder:
-    """`VaeEncoder` on one device: diffusers' own encoder, because it runs once a block."""
+    """`VaeEncoder` on one device: diffusers' own encoder, because it runs once a block; loaded when asked."""
 
     def __init__(self, vae: AutoencoderKLWan, device: torch.device, dtype: torch.dtype) -> None:
-        self._device, self._dtype = device, dtype
-        self._vae = copy.deepcopy(vae)
-        del self._vae.decoder  # the other engine has it
-        nn.Module.to(self._vae, device, dtype)  # diffusers' own `to` warns of every change of precision
+        self._device, self._dtype, self._source = device, dtype, vae
         shape = (1, -1, 1, 1, 1)
         self._mean = torch.tensor(vae.config["latents_mean"], device=device).view(shape)
         self._std = torch.tensor(vae.config["latents_std"], device=device).view(shape)
+
+    @functools.cached_property
+    def _vae(self) -> AutoencoderKLWan:
+        vae = copy.deepcopy(self._source)
+        del vae.decoder  # the other engine has it
+        nn.Module.to(vae, self._device, self._dtype)  # diffusers' own `to` warns of every change of precision
+        return vae
 
     @torch.inference_mode()
     def encode(self, frame: Tensor) -> Tensor:

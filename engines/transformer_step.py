@@ -96,7 +96,7 @@ class TransformerStep(nn.Module):
             velocity [1, C, F, h, w] and this block's own keys and values [layers, 2, heads, N, head_dim].
         """
         own: list[Tensor] = []
-        velocity = self.velocity(latents, time, text, cos, sin, cache, own=own)
+        velocity = self.velocity(latents, time, text, cos, sin, cache, keep=own.append)
         return velocity, torch.stack(own)
 
     def velocity(
@@ -108,9 +108,9 @@ class TransformerStep(nn.Module):
         sin: Tensor,
         cache: Tensor,
         *,
-        own: list[Tensor] | None = None,
+        keep: Callable[[Tensor], None] | None = None,
     ) -> Tensor:
-        """As `forward`; each layer's own keys and values are added to `own`, or forgotten at once."""
+        """As `forward`; each layer's own keys and values are given to `keep`, or forgotten at once."""
         _, _, num_frames, height, width = latents.shape
         _, p_h, p_w = self.patch_size
         grid = (num_frames, height // p_h, width // p_w)
@@ -119,8 +119,8 @@ class TransformerStep(nn.Module):
         for i, module in enumerate(self.blocks):
             block = cast(WanTransformerBlock, module)
             x, keys_values = self._run_layer(block, x, modulation, text[i], cos, sin, cache[i])
-            if own is not None:
-                own.append(keys_values)
+            if keep is not None:
+                keep(keys_values)
         shift, scale = (self.scale_shift_table.unsqueeze(2) + temb).unbind(1)
         x = self.proj_out(_modulate(x, scale, shift))
         return _unpatchify(x, grid, p_h, p_w)
@@ -157,6 +157,8 @@ class TransformerStep(nn.Module):
         key = _rotate(_heads(attn.norm_k(attn.to_k(x)), attn.heads), cos, sin)
         value = _heads(attn.to_v(x), attn.heads)
         own = torch.cat([key, value])
+        if cache.dtype != own.dtype:
+            cache = cache.to(own.dtype)  # layer by layer: all of it at once would take what FP8 saves
         context = torch.cat([cache, own], dim=2)
         out = F.scaled_dot_product_attention(query, context[:1], context[1:])
         return attn.to_out[0](_merge(out)).view(frames, tokens, dim), own

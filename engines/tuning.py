@@ -23,12 +23,14 @@ class Tuning:
         cuda_graphs: let compiled graphs be replayed as CUDA graphs.
         fp8_error: largest relative error of the velocity that FP8 linears may make together; None makes none.
         channels_last: the VAE's weights and activations with channels innermost.
+        fp8_cache: keep keys and values of earlier latents in FP8, at half the memory.
     """
 
     compile: bool = False
     cuda_graphs: bool = False
     fp8_error: float | None = None
     channels_last: bool = False
+    fp8_cache: bool = False
 
     @property
     def label(self) -> str:

@@ -37,14 +37,16 @@ class VaeStep(nn.Module):
     Args:
         vae: the checkpoint's VAE; its weights are shared, not copied.
         first: whether this is the graph of a clip's first latent.
+        in_place: the caches that are given are written over, each when it has been read, and are the new ones: at a
+            large size they are gigabytes. Not for export.
     """
 
     latents_mean: Tensor
     latents_std: Tensor
 
-    def __init__(self, vae: AutoencoderKLWan, *, first: bool) -> None:
+    def __init__(self, vae: AutoencoderKLWan, *, first: bool, in_place: bool = False) -> None:
         super().__init__()
-        self.first = first
+        self.first, self.in_place = first, in_place
         self.decoder: WanDecoder3d = vae.decoder
         self.post_quant_conv: WanCausalConv3d = vae.post_quant_conv
         self.patch_size = cast("int | None", vae.config["patch_size"]) or 1
@@ -67,7 +69,7 @@ class VaeStep(nn.Module):
 
     def patches(self, latents: Tensor, *caches: Tensor) -> tuple[Tensor, ...]:
         """As `forward`, before patches are laid out as pixels: [1, 3 * p * p, T, H / p, W / p], not clamped."""
-        walk = _Walk(caches, first=self.first)
+        walk = _Walk(caches, first=self.first, in_place=self.in_place)
         x = latents * self.latents_std + self.latents_mean
         x = F.conv3d(x, self.post_quant_conv.weight, self.post_quant_conv.bias)
         return walk.decoder(self.decoder, x), *walk.new_caches
@@ -107,7 +109,7 @@ class CacheShapes:
     def __init__(self, vae: AutoencoderKLWan) -> None:
         step = VaeStep(vae, first=False)
         latents = torch.empty(1, int(vae.config["z_dim"]), 1, 1, 1, device="meta")
-        walk = _Walk(None, first=False)
+        walk = _Walk(None, first=False, in_place=False)
         walk.decoder(copy.deepcopy(step.decoder).to("meta"), latents)
         self._of_one_cell = [tuple(c.shape) for c in walk.new_caches]
 
@@ -119,9 +121,9 @@ class CacheShapes:
 class _Walk:
     """One pass through the decoder's modules, taking caches in order and collecting the new ones."""
 
-    def __init__(self, caches: tuple[Tensor, ...] | None, *, first: bool) -> None:
+    def __init__(self, caches: tuple[Tensor, ...] | None, *, first: bool, in_place: bool) -> None:
         self._caches = caches
-        self._first = first
+        self._first, self._in_place = first, in_place
         self.new_caches: list[Tensor] = []
 
     def _with_cache(self, x: Tensor) -> Tensor:
@@ -131,7 +133,8 @@ class _Walk:
         else:
             cache = self._caches[len(self.new_caches)]
         x = torch.cat([cache, x], dim=2)
-        self.new_caches.append(x[:, :, -_CACHED_FRAMES:].clone())  # a view would keep all frames of `x`
+        last = x[:, :, -_CACHED_FRAMES:]  # a copy is kept: a view would keep all frames of `x`
+        self.new_caches.append(cache.copy_(last) if self._in_place else last.clone())
         return x
 
     def _conv(self, conv: WanCausalConv3d, x: Tensor) -> Tensor:

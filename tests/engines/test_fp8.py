@@ -48,3 +48,28 @@ def test_a_transformer_keeps_its_budget(tiny_checkpoint: Checkpoint, budget: flo
     exact = velocity(plain)
     assert (velocity(tuned) - exact).norm() / exact.norm() <= 1.5 * budget  # other inputs than it was chosen on
     assert bool(tuned.fp8_linears) == (budget > 0)
+
+
+def test_a_cache_in_fp8_is_half_as_large_and_nearly_as_good(tiny_checkpoint: Checkpoint) -> None:
+    plain, tuned = (
+        TorchTransformer(tiny_checkpoint.transformer, Residency(CPU), torch.float32, tuning=tuning)
+        for tuning in (None, Tuning(fp8_cache=True))
+    )
+    torch.manual_seed(1)
+    before, latents = torch.randn(1, 8, 2, 4, 6), torch.randn(1, 8, 2, 4, 6)
+    times, embeds = torch.full((2,), 500.0), torch.randn(1, 16, 16)
+    made: list[torch.Tensor] = []
+    for engine in (plain, tuned):
+        text = engine.text_keys_values(embeds)
+        nothing = text.new_zeros(2, 2, 2, 0, 24)
+        cache = engine.keys_values(before, torch.zeros(2), text, engine.rotary(0, before), nothing)
+        made.append(engine.velocity(latents, times, text, engine.rotary(2, latents), cache))
+    assert cache.dtype == torch.float8_e4m3fn
+    error = (made[1] - made[0]).norm() / made[0].norm()
+    assert 0 < error < 5e-2
+    assert fp8.to_cache(torch.tensor([1e4, -1e4])).float().tolist() == [448.0, -448.0]
+
+
+def test_kinds_put_all_layers_together() -> None:
+    names = ["blocks.0.ffn.net.2", "blocks.11.ffn.net.2", "proj_out"]
+    assert fp8.kinds(names) == {"blocks.*.ffn.net.*": names[:2], "proj_out": names[2:]}

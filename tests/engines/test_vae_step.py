@@ -50,3 +50,17 @@ def test_pixels_are_the_frames_rounded() -> None:
     expected = (frames[0] * 127.5 + 127.5).round().to(torch.uint8).permute(1, 2, 3, 0)
     assert pixels.shape == (4, 64, 96, 3)
     assert torch.equal(pixels, expected)
+
+
+def test_in_place_the_given_caches_become_the_new_ones() -> None:
+    torch.manual_seed(2)
+    vae, latents = tiny.vae(), torch.randn(3, 1, 8, 1, 4, 6)
+    kept = [torch.zeros(shape) for shape in CacheShapes(vae)(4, 6)]
+    new = [cache.clone() for cache in kept]
+    with torch.inference_mode():
+        for i, latent in enumerate(latents):
+            expected, *new = VaeStep(vae, first=i == 0)(latent, *new)
+            made, *same = VaeStep(vae, first=i == 0, in_place=True)(latent, *kept)
+            assert torch.equal(made, expected)
+            assert all(a is b for a, b in zip(same, kept, strict=True))
+    assert all(torch.equal(a, b) for a, b in zip(kept, new, strict=True))
