@@ -230,15 +230,7 @@
       }
       if (this.buffer.updating || this.held) return;
       if (this.queue.length) {
-        const size = this.queue.reduce((sum, bytes) => sum + bytes.length, 0);
-        const joined = new Uint8Array(size);
-        let at = 0;
-        for (const bytes of this.queue) {
-          joined.set(bytes, at);
-          at += bytes.length;
-        }
-        this.queue = [];
-        this.buffer.appendBuffer(joined);
+        this.buffer.appendBuffer(wan.join(this.queue.splice(0)));
         return;
       }
       if (this.duration && this.source.readyState === "open" && !(this.source.duration >= this.duration) && !this.complete) {
@@ -291,25 +283,11 @@
       return buffered.length ? buffered.end(buffered.length - 1) : 0;
     }
 
-    /* Media seconds made per second; the longest silence between two arrivals; time since the last. After a reload much
-     * arrives at once, so the server's own figure bounds the speed. */
-    arrivals() {
-      const { times } = this;
-      if (times.length < 2) return { speed: 0, gap: 0, since: 0 };
-      const now = performance.now();
-      let gap = 0;
-      for (let i = Math.max(1, times.length - 40); i < times.length; i++) gap = Math.max(gap, times[i] - times[i - 1]);
-      const made = (times.length - 1) * this.frameSeconds;
-      const seen = (1000 * made) / Math.max(1, now - times[0]);
-      const told = this.state.generation_fps === null ? Infinity : this.state.generation_fps * this.frameSeconds;
-      return { speed: Math.min(seen, told), gap: gap / 1000, since: (now - times.at(-1)) / 1000 };
-    }
-
     keepPace() {
       const { video } = this;
       if (this.closed || this.swapped || !this.frameSeconds || !video.buffered.length || video.seeking) return;
       if (this.personPaused || video.ended || this.position > 0) return;
-      const { speed, gap, since } = this.arrivals();
+      const { speed, gap, since } = wan.arrivals(this.times, this.state.fps, this.state.generation_fps);
       const end = this.bufferedEnd();
       const wanted = wan.pace({
         lead: end - video.currentTime,
