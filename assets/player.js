@@ -75,6 +75,7 @@
         this.video.src = this.objectUrl;
       }
       this.source.addEventListener("sourceopen", () => this.feed(), { once: true });
+      this.video.addEventListener("loadeddata", () => this.feed(), { once: true });
       this.watchVideo();
       this.pacer = setInterval(() => this.keepPace(), 100);
       this.pump(accepted);
@@ -237,7 +238,7 @@
         this.source.duration = this.duration; // the scrubber shows the whole clip from the start
       }
       if (this.complete && this.source.readyState === "open") this.source.endOfStream();
-      if (this.position > 0 && !this.video.seeking && this.bufferedEnd() > this.position) this.seekHidden();
+      if (this.position > 0) this.seekHidden();
       this.keepPace();
     }
 
@@ -258,9 +259,12 @@
       this.buffer.appendBuffer(this.queue.shift());
     }
 
-    /* WebKit refuses bytes while it seeks into nothing: there the frames come first, unseen, and then the seek. */
+    /* WebKit refuses bytes while it seeks into nothing: there the frames come first, unseen, and then the seek. It must also
+     * have decoded one, or the seek may meet a pipeline that is still being put together: "Failed to push buffer". */
     seekHidden() {
-      this.video.addEventListener(
+      const { video } = this;
+      if (video.seeking || video.readyState < HTMLMediaElement.HAVE_CURRENT_DATA || this.bufferedEnd() <= this.position) return;
+      video.addEventListener(
         "seeked",
         () => {
           this.position = 0;
@@ -268,7 +272,7 @@
         },
         { once: true },
       );
-      this.video.currentTime = this.position;
+      video.currentTime = this.position;
     }
 
     finish() {
