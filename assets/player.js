@@ -28,6 +28,7 @@
       this.closed = false;
       this.holding = true; // paused by the pace, not by the person
       this.personPaused = false;
+      this.reopened = 0; // pictures of this job that broke before this one
       this.stats = { painted: new Set(), presented: 0, stalls: 0, holds: 0, reconnects: 0, bytes: 0 };
       this.marks = {};
       this.abort = new AbortController();
@@ -75,6 +76,7 @@
         this.video.src = this.objectUrl;
       }
       this.source.addEventListener("sourceopen", () => this.feed(), { once: true });
+      this.source.addEventListener("sourceclose", () => this.breakOff("MediaSource closed"));
       this.video.addEventListener("loadeddata", () => this.feed(), { once: true });
       this.watchVideo();
       this.pacer = setInterval(() => this.keepPace(), 100);
@@ -97,7 +99,7 @@
         this.personPaused = false;
       });
       video.addEventListener("error", () => {
-        if (!this.closed && video.error) this.report("error", { reason: video.error.message || String(video.error.code) });
+        if (video.error) this.breakOff(video.error.message || String(video.error.code));
       });
       for (const event of ["ended", "pause"]) video.addEventListener(event, () => this.maybeSwap());
       if (video.requestVideoFrameCallback) {
@@ -112,6 +114,13 @@
       } else {
         video.addEventListener("timeupdate", () => video.readyState >= 2 && this.onPainted(performance.now()));
       }
+    }
+
+    /* The browser gave the stream's picture up, and will take no more bytes for it. */
+    breakOff(reason) {
+      if (this.closed || this.swapped || this.broken) return;
+      this.broken = { reason, at: this.position || this.video.currentTime };
+      this.report("broken", this.broken);
     }
 
     onPainted(time) {
@@ -216,7 +225,7 @@
 
     /* Hand what has arrived to the source buffer; whole units only, many at a time. */
     feed() {
-      if (this.closed || !this.source || this.source.readyState === "closed") return;
+      if (this.closed || this.video.error || !this.source || this.source.readyState === "closed") return;
       if (!this.buffer) {
         if (!this.codec) return;
         const mime = `video/mp4; codecs="${this.codec}"`;
@@ -247,7 +256,8 @@
     seekFirst() {
       this.held = true;
       const seek = () => {
-        if (!this.held || this.closed || this.video.readyState < 1 || this.buffer.updating) return;
+        if (!this.held || this.closed || this.video.readyState < 1) return;
+        if (this.buffer.updating || this.source.readyState !== "open") return;
         this.held = false;
         this.source.duration = this.duration;
         this.video.currentTime = this.position;
@@ -348,15 +358,15 @@
       this.file.load();
     }
 
-    /* Play the finished file, for a job that had ended before the page knew it or without streaming. */
-    playFile(position) {
+    /* Show the finished file, for a job that had ended before the page knew it, without streaming, or whose stream broke. */
+    playFile(position, playing = position === 0) {
       this.swapped = this.complete = true;
       this.openFile(position, () => {
         this.video = this.file;
         this.present();
         this.mark("painted");
         this.report("swapped", { at: position });
-        if (position === 0) this.video.play().catch(() => this.report("log", { text: "autoplay refused" }));
+        if (playing) this.video.play().catch(() => this.report("log", { text: "autoplay refused" }));
       });
     }
 

@@ -198,6 +198,26 @@ def test_a_dropped_connection_resumes(driver: Driver, proxy: CuttableProxy) -> N
     assert told["error"] is None
 
 
+def test_a_picture_that_breaks_goes_on_where_it_was(page: Driver) -> None:
+    generate(page, "球 fps=14")
+    page.wait("wan.job.session.video.currentTime > 0.6")
+    before = read(page)
+    page.run(
+        """const { session } = wan.job;
+        while (session.buffer.updating) await wan.sleep(1);
+        session.stats.painted.clear();
+        session.source.endOfStream("decode");"""
+    )
+    page.wait("wan.job.session.reopened === 1")
+    page.wait(PLAYED)
+    told = read(page)
+    assert told["id"] == before["id"]
+    assert told["fragments"] == FRAMES
+    assert told["error"] is None
+    assert told["least"] >= round(before["time"] * 24) - 1, "the beginning was shown twice"
+    assert told["time"] == pytest.approx(2.0, abs=0.1), "played to the end"
+
+
 def test_control_enter_queues_the_prompt_as_it_stands(page: Driver) -> None:
     for prompt in ("第一个 fps=40", "第二个 fps=40"):
         before = page.run("return wan.job.id")
