@@ -64,7 +64,9 @@ def load(driver: Driver, url: str) -> Driver:
 
 
 def ready(driver: Driver) -> None:
+    # Gradio hands the values over once it is wired, and then fills the controls in: what is typed before is lost.
     driver.wait("document.querySelector('.wan-ready[data-stage=ready]') && document.querySelector('#wan-generate')")
+    driver.wait("wan.parts.values")
 
 
 def choose(driver: Driver, control: str, value: object) -> None:
