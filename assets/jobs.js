@@ -6,6 +6,7 @@
   "use strict";
   const wan = window.wan;
   const { $, job, log, parts, sleep } = wan;
+  const REOPENINGS = 2; // a browser that gives a stream up once more will not show it
   const running = (id) => !job.states[id] || !wan.hasEnded(job.states[id]);
 
   let clicked = 0; // the DOM's own time of the click, for the marks
@@ -110,6 +111,7 @@
       if (!current) return;
       if (name === "reconnecting") note("reconnecting");
       else if (name === "gone") note("unknown_job");
+      else if (name === "broken") reopen(job.session);
       else if (name === "error") wan.showError({ key: "error_play", values: details });
       else wan.drawJob();
     };
@@ -117,6 +119,19 @@
   function note(key) {
     job.notice = key;
     wan.drawJob();
+  }
+
+  /* A picture that broke begins anew, at the same moment: from the finished file, or, a few times, as a stream. What was
+   * counted goes on. */
+  function reopen({ id, broken, reopened, marks, stats, personPaused }) {
+    const done = job.state.state === "done";
+    if (!done && reopened === REOPENINGS) return wan.showError({ key: "error_play", values: broken });
+    wan.showError(null);
+    const session = new wan.Session(parts.screen, id, { position: broken.at, report: reporter(id) });
+    Object.assign(session, { reopened: reopened + 1, marks, stats, personPaused });
+    take(session, job.state, job);
+    if (done) session.playFile(broken.at, !personPaused);
+    else session.stream(Promise.resolve(true));
   }
 
   /* Attach to a job that exists already: after a reload, by a link, or another clip of a batch. */
@@ -199,7 +214,9 @@
     if (id === job.id) {
       job.state = state;
       job.session.observe(state);
-      if (!job.session.source && !job.session.swapped && state.state === "done") job.session.playFile(0);
+      const { source, broken, swapped } = job.session;
+      if (state.state === "done" && !swapped && broken) reopen(job.session);
+      else if (state.state === "done" && !swapped && !source) job.session.playFile(0);
     }
     wan.drawJob();
   }

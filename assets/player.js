@@ -28,6 +28,7 @@
       this.closed = false;
       this.holding = true; // paused by the pace, not by the person
       this.personPaused = false;
+      this.reopened = 0; // pictures of this job that broke before this one
       this.stats = { painted: new Set(), presented: 0, stalls: 0, holds: 0, reconnects: 0, bytes: 0 };
       this.marks = {};
       this.abort = new AbortController();
@@ -75,6 +76,8 @@
         this.video.src = this.objectUrl;
       }
       this.source.addEventListener("sourceopen", () => this.feed(), { once: true });
+      this.source.addEventListener("sourceclose", () => this.breakOff("MediaSource closed"));
+      this.video.addEventListener("loadeddata", () => this.feed(), { once: true });
       this.watchVideo();
       this.pacer = setInterval(() => this.keepPace(), 100);
       this.pump(accepted);
@@ -96,7 +99,7 @@
         this.personPaused = false;
       });
       video.addEventListener("error", () => {
-        if (!this.closed && video.error) this.report("error", { reason: video.error.message || String(video.error.code) });
+        if (video.error) this.breakOff(video.error.message || String(video.error.code));
       });
       for (const event of ["ended", "pause"]) video.addEventListener(event, () => this.maybeSwap());
       if (video.requestVideoFrameCallback) {
@@ -111,6 +114,13 @@
       } else {
         video.addEventListener("timeupdate", () => video.readyState >= 2 && this.onPainted(performance.now()));
       }
+    }
+
+    /* The browser gave the stream's picture up, and will take no more bytes for it. */
+    breakOff(reason) {
+      if (this.closed || this.swapped || this.broken) return;
+      this.broken = { reason, at: this.position || this.video.currentTime };
+      this.report("broken", this.broken);
     }
 
     onPainted(time) {
@@ -215,7 +225,7 @@
 
     /* Hand what has arrived to the source buffer; whole units only, many at a time. */
     feed() {
-      if (this.closed || !this.source || this.source.readyState === "closed") return;
+      if (this.closed || this.video.error || !this.source || this.source.readyState === "closed") return;
       if (!this.buffer) {
         if (!this.codec) return;
         const mime = `video/mp4; codecs="${this.codec}"`;
@@ -230,22 +240,14 @@
       }
       if (this.buffer.updating || this.held) return;
       if (this.queue.length) {
-        const size = this.queue.reduce((sum, bytes) => sum + bytes.length, 0);
-        const joined = new Uint8Array(size);
-        let at = 0;
-        for (const bytes of this.queue) {
-          joined.set(bytes, at);
-          at += bytes.length;
-        }
-        this.queue = [];
-        this.buffer.appendBuffer(joined);
+        this.buffer.appendBuffer(wan.join(this.queue.splice(0)));
         return;
       }
       if (this.duration && this.source.readyState === "open" && !(this.source.duration >= this.duration) && !this.complete) {
         this.source.duration = this.duration; // the scrubber shows the whole clip from the start
       }
       if (this.complete && this.source.readyState === "open") this.source.endOfStream();
-      if (this.position > 0 && !this.video.seeking && this.bufferedEnd() > this.position) this.seekHidden();
+      if (this.position > 0) this.seekHidden();
       this.keepPace();
     }
 
@@ -254,7 +256,8 @@
     seekFirst() {
       this.held = true;
       const seek = () => {
-        if (!this.held || this.closed || this.video.readyState < 1 || this.buffer.updating) return;
+        if (!this.held || this.closed || this.video.readyState < 1) return;
+        if (this.buffer.updating || this.source.readyState !== "open") return;
         this.held = false;
         this.source.duration = this.duration;
         this.video.currentTime = this.position;
@@ -266,9 +269,12 @@
       this.buffer.appendBuffer(this.queue.shift());
     }
 
-    /* WebKit refuses bytes while it seeks into nothing: there the frames come first, unseen, and then the seek. */
+    /* WebKit refuses bytes while it seeks into nothing: there the frames come first, unseen, and then the seek. It must also
+     * have decoded one, or the seek may meet a pipeline that is still being put together: "Failed to push buffer". */
     seekHidden() {
-      this.video.addEventListener(
+      const { video } = this;
+      if (video.seeking || video.readyState < HTMLMediaElement.HAVE_CURRENT_DATA || this.bufferedEnd() <= this.position) return;
+      video.addEventListener(
         "seeked",
         () => {
           this.position = 0;
@@ -276,7 +282,7 @@
         },
         { once: true },
       );
-      this.video.currentTime = this.position;
+      video.currentTime = this.position;
     }
 
     finish() {
@@ -291,25 +297,11 @@
       return buffered.length ? buffered.end(buffered.length - 1) : 0;
     }
 
-    /* Media seconds made per second; the longest silence between two arrivals; time since the last. After a reload much
-     * arrives at once, so the server's own figure bounds the speed. */
-    arrivals() {
-      const { times } = this;
-      if (times.length < 2) return { speed: 0, gap: 0, since: 0 };
-      const now = performance.now();
-      let gap = 0;
-      for (let i = Math.max(1, times.length - 40); i < times.length; i++) gap = Math.max(gap, times[i] - times[i - 1]);
-      const made = (times.length - 1) * this.frameSeconds;
-      const seen = (1000 * made) / Math.max(1, now - times[0]);
-      const told = this.state.generation_fps === null ? Infinity : this.state.generation_fps * this.frameSeconds;
-      return { speed: Math.min(seen, told), gap: gap / 1000, since: (now - times.at(-1)) / 1000 };
-    }
-
     keepPace() {
       const { video } = this;
       if (this.closed || this.swapped || !this.frameSeconds || !video.buffered.length || video.seeking) return;
       if (this.personPaused || video.ended || this.position > 0) return;
-      const { speed, gap, since } = this.arrivals();
+      const { speed, gap, since } = wan.arrivals(this.times, this.state.fps, this.state.generation_fps);
       const end = this.bufferedEnd();
       const wanted = wan.pace({
         lead: end - video.currentTime,
@@ -366,15 +358,15 @@
       this.file.load();
     }
 
-    /* Play the finished file, for a job that had ended before the page knew it or without streaming. */
-    playFile(position) {
+    /* Show the finished file, for a job that had ended before the page knew it, without streaming, or whose stream broke. */
+    playFile(position, playing = position === 0) {
       this.swapped = this.complete = true;
       this.openFile(position, () => {
         this.video = this.file;
         this.present();
         this.mark("painted");
         this.report("swapped", { at: position });
-        if (position === 0) this.video.play().catch(() => this.report("log", { text: "autoplay refused" }));
+        if (playing) this.video.play().catch(() => this.report("log", { text: "autoplay refused" }));
       });
     }
 

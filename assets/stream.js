@@ -1,6 +1,6 @@
 /* Bytes and clocks, without a page: cutting the stream into units, and how fast to play it.
  *
- * Owns the little of the MP4 container that the player must know. Pure functions and one small reader.
+ * Owns the little of the MP4 container that the player must know. Functions without state and one small reader.
  */
 (() => {
   "use strict";
@@ -13,9 +13,7 @@
       this.held = new Uint8Array(0);
     }
     push(chunk) {
-      const joined = new Uint8Array(this.held.length + chunk.length);
-      joined.set(this.held);
-      joined.set(chunk, this.held.length);
+      const joined = join([this.held, chunk]);
       const view = new DataView(joined.buffer);
       const units = [];
       let start = 0;
@@ -40,6 +38,16 @@
     }
   }
 
+  function join(chunks) {
+    const joined = new Uint8Array(chunks.reduce((sum, bytes) => sum + bytes.length, 0));
+    let at = 0;
+    for (const bytes of chunks) {
+      joined.set(bytes, at);
+      at += bytes.length;
+    }
+    return joined;
+  }
+
   /* "avc1.64001F" out of the avcC box of an init segment. */
   function codecOf(init) {
     for (let i = 4; i < init.length - 8; i++) {
@@ -49,6 +57,18 @@
       }
     }
     throw new Error("no avcC box");
+  }
+
+  /* From when each fragment arrived (ms): media seconds made per second; the longest silence between two arrivals; time
+   * since the last. After a reload much arrives at once, so the server's own figure bounds the speed. */
+  function arrivals(times, fps, generationFps) {
+    if (times.length < 2) return { speed: 0, gap: 0, since: 0 };
+    const now = performance.now();
+    let gap = 0;
+    for (let i = Math.max(1, times.length - 40); i < times.length; i++) gap = Math.max(gap, times[i] - times[i - 1]);
+    const seen = (1000 * (times.length - 1)) / fps / Math.max(1, now - times[0]);
+    const told = generationFps === null ? Infinity : generationFps / fps;
+    return { speed: Math.min(seen, told), gap: gap / 1000, since: (now - times.at(-1)) / 1000 };
   }
 
   /* How fast to play so that playback ends with generation and does not run dry on the way. All times in seconds.
@@ -64,5 +84,5 @@
     return moving && lead > 1.5 * frame ? MIN_RATE : 0;
   }
 
-  Object.assign(wan, { Units, codecOf, pace });
+  Object.assign(wan, { Units, join, codecOf, arrivals, pace });
 })();

@@ -57,6 +57,7 @@ def measure(driver: Driver, url: str, args: argparse.Namespace) -> list[dict[str
     """One unmeasured click, so that browser and server are warm, then the measured ones."""
     driver.open(url)
     driver.wait("document.querySelector('.wan-ready[data-stage=ready]') && document.querySelector('#wan-generate')")
+    driver.wait("wan.parts.values")  # wired: what is typed before is lost
     driver.fill("#wan-prompt textarea", args.prompt)
     driver.run("document.querySelector(\"#wan-seconds input[value='2']\").click()")
     press(driver, args.limit)

@@ -28,6 +28,11 @@ WIDTH, HEIGHT = 1280, 900
 START_LIMIT_S = 60.0
 _MINI_BROWSERS = "/usr/lib/*/webkit2gtk-4.*/MiniBrowser"
 _DISPLAYS = range(90, 120)
+_PRESSES, _PRESS_LIMIT_S = 3, 2.0
+_WATCH = """const element = document.querySelector(arguments[0]);
+element.scrollIntoView({ block: "center" });
+window.pressMissed = true;
+element.addEventListener("click", () => (window.pressMissed = false), { capture: true, once: true });"""
 _CONTROL, _ENTER = "\ue009", "\ue007"  # WebDriver's keys (W3C, table "Keyboard Actions"), Marionette's too
 
 
@@ -129,8 +134,23 @@ class _ByElement(Driver):
         self._window = window
 
     def click(self, selector: str) -> None:
-        self.run("document.querySelector(arguments[0])?.scrollIntoView({ block: 'center' })", selector)
-        self._find(selector).click()
+        """Press it, again where the press went beside it.
+
+        An answer that is drawn over the element between the look for it and the press pushes it away (the prompt's
+        advice does so to Generate). Playwright watches for the same by itself.
+
+        Raises:
+            TimeoutError: no press reached it.
+        """
+        for _ in range(_PRESSES):
+            element = self._find(selector)
+            self.run(_WATCH, selector)
+            element.click()
+            with contextlib.suppress(TimeoutError):
+                # Nothing is watched any more where the press has opened another page.
+                self.wait("window.pressMissed !== true", limit_s=_PRESS_LIMIT_S)
+                return
+        raise TimeoutError(f"{self.name}: no press reached {selector}")
 
     def control_enter(self, selector: str) -> None:
         self._find(selector).send_keys(_CONTROL, _ENTER)

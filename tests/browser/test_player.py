@@ -235,6 +235,42 @@ def test_a_failed_job_keeps_its_frames_and_the_next_one_runs(url: str, open_page
     assert wait_until_played(page)["state"]["state"] == "done"
 
 
+BREAK = """async () => {
+  const { session } = wan.job;
+  while (!session.buffer || session.buffer.updating) await wan.sleep(1);
+  session.buffer.appendBuffer(new Uint8Array(64).fill(255)); // no box
+}"""
+
+
+def test_a_picture_that_breaks_once_all_is_made_goes_on_as_the_file(url: str, open_page: Callable[..., Page]) -> None:
+    page = open_page(url)
+    generate(page, "球 fps=60", seconds=4)
+    page.wait_for_function("wan.job.state.state === 'done' && wan.job.session.complete")
+    at = page.evaluate("wan.job.session.video.currentTime")
+    page.evaluate(BREAK)
+    read = wait_until_played(page)
+    assert page.evaluate("wan.job.session.reopened") == 1
+    assert read["time"] >= at
+    page.wait_for_function("wan.job.session.video.ended")
+    assert page.is_hidden(".wan-error")
+
+
+def test_a_stream_that_always_breaks_is_given_up_until_there_is_the_file(
+    url: str, open_page: Callable[..., Page]
+) -> None:
+    page = open_page(url)
+    generate(page, "球 fps=24", seconds=4)
+    for reopened in (1, 2):
+        page.evaluate(BREAK)
+        page.wait_for_function("reopened => wan.job.session.reopened === reopened", arg=reopened)
+    page.evaluate(BREAK)
+    page.wait_for_selector(".wan-error:not([hidden])")
+    assert page.evaluate("wan.job.state.state") != "done"
+    assert page.evaluate("wan.job.session.reopened") == 2
+    page.wait_for_function("wan.job.session.video.src.endsWith('video.mp4') && wan.job.session.video.ended")
+    assert page.is_hidden(".wan-error")
+
+
 def test_every_prefix_of_the_log_plays(url: str, open_page: Callable[..., Page]) -> None:
     page = open_page(url)
     generate(page)
