@@ -11,6 +11,16 @@ from diffusers import AutoencoderKLWan, UniPCMultistepScheduler, WanTransformer3
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast, UMT5Config, UMT5EncoderModel
 
+from pipeline.request import VideoRequest
+
+
+class SmallRequest(VideoRequest):
+    """A request of a size that is offered to nobody, so that a whole walk takes a moment; nothing else is checked."""
+
+    def __post_init__(self) -> None:
+        assert (self.width, self.height) == (96, 64)
+
+
 STREAMING: dict[str, Any] = {
     "first_block_latents": 1,
     "block_latents": 3,

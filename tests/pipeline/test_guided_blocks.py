@@ -12,8 +12,11 @@ import pytest
 from engines.base import Transformer
 from pipeline import Model, VideoRequest, generate
 from pipeline.denoise import Schedule
+from tests.tiny import SmallRequest
 
-REQUEST = VideoRequest(prompt="红色的猫", negative_prompt="蓝色", seconds=2, seed=3, denoise_strength=1.0)
+REQUEST = SmallRequest(
+    prompt="红色的猫", negative_prompt="蓝色", seconds=2, seed=3, denoise_strength=1.0, width=96, height=64
+)
 
 
 class Counting:
