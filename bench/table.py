@@ -70,7 +70,10 @@ def _engines(told: Result) -> Iterator[tuple[str, str]]:
     yield f"首次构建全部引擎 / first build of all engines, {library}", f"{made['load_s']:.0f} s"
     words = f"去噪一步：{library} / PyTorch · one denoising step: {library} / PyTorch eager"
     yield words, f"{made['ms'][step]:.1f} ms / {eager['ms'][step]:.1f} ms"
-    yield "对 fp32 的相对误差 / relative error against fp32, fp16", f"{made['relative_error'][step]:.4f}"
+    yield (
+        "对 fp32 的相对误差 / relative error against fp32, fp16",
+        f"{made['against_reference']['relative_error'][step]:.4f}",
+    )
 
 
 def _true_size(told: Result) -> Iterator[tuple[str, str]]:

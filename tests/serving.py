@@ -8,7 +8,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from pathlib import Path
 
 from bench.first_frame import free_port
@@ -23,16 +23,28 @@ def serving(jobs: Path, port: int | None = None) -> Generator[int]:
     port = free_port() if port is None else port
     command = [sys.executable, "-m", "tests.browser.server", "--port", str(port), "--jobs-dir", str(jobs)]
     server = subprocess.Popen(command, cwd=ROOT)
-    try:
-        deadline = time.monotonic() + START_LIMIT_S
-        while not _answers(port):
-            assert server.poll() is None, "the server ended"
-            assert time.monotonic() < deadline, "the server did not come up"
-            time.sleep(0.2)
+    with ended(server):
+        wait_until_up(server, lambda: _answers(port), START_LIMIT_S)
         yield port
+
+
+@contextlib.contextmanager
+def ended(process: subprocess.Popen[bytes]) -> Generator[None]:
+    """End a process behind the block."""
+    try:
+        yield
     finally:
-        server.terminate()
-        server.wait(30)
+        process.terminate()
+        process.wait(30)
+
+
+def wait_until_up(process: subprocess.Popen[bytes], answers: Callable[[], bool], limit_s: float) -> None:
+    """Ask until it answers; a process that ends, or takes too long, fails the test."""
+    deadline = time.monotonic() + limit_s
+    while not answers():
+        assert process.poll() is None, "the server ended"
+        assert time.monotonic() < deadline, "the server did not come up"
+        time.sleep(0.2)
 
 
 def _answers(port: int) -> bool:

@@ -32,7 +32,7 @@ from training.latents import END_TOKEN, SAMPLE_LATENTS, Batch, Drawing, Drawings
 from training.networks import Networks, embed_prompts, load_networks, save_networks
 from training.optimizer import Optimizer
 from training.sampler import context_of, joined, schedule, start
-from training.session import Average, Clock, Log, Session, learning_rate_factor, synchronise
+from training.session import Average, Clock, Log, Means, Session, learning_rate_factor, synchronise
 from training.vae import load_vae
 
 SAVE_EVERY_S = 45.0
@@ -237,30 +237,26 @@ def main() -> None:
     distillation, vae = Distillation(args, session), load_vae(args.folder, session.device)
     log = Log(args.folder / "few.jsonl" if session.is_main else None)
     supplies = {images: _supply(args, session, vae, images=images) for images in (True, False)}
-    step, fraction, saved_s = 0, 0.0, clock.seconds
-    kept: dict[str, list[Tensor]] = {"image": [], "clip": []}
+    shares = [0.7, *(0.3 / max(1, len(args.sizes) - 1) for _ in args.sizes[1:])]
+    step, fraction, saved_s, kept = 0, 0.0, clock.seconds, Means()
     while fraction < 1 and step < args.max_steps:
         images = chance.random() < args.images_share
-        rings, shares = supplies[images].rings, [0.7, *(0.3 / max(1, len(args.sizes) - 1) for _ in args.sizes[1:])]
-        ring = chance.choices(rings, shares)[0]
+        ring = chance.choices(supplies[images].rings, shares)[0]
         batch = ring.batch(_batch_size(args, ring), drop_captions=0.05)
         real_context = not images and chance.random() < REAL_CONTEXT_SHARE
         if not real_context:  # from its start, a clip has no gap
             whole = torch.arange(batch.latents.shape[2], device=session.device).expand_as(batch.positions)
             batch = dataclasses.replace(batch, positions=whole)
         factor = learning_rate_factor(fraction)
-        kept["image" if images else "clip"].append(
-            distillation.step(batch, chance, real_context=real_context, factor=factor)
-        )
+        loss = distillation.step(batch, chance, real_context=real_context, factor=factor)
+        kept.add("image" if images else "clip", loss)
         step += 1
         if step % DRAW_EVERY == 0:
             supplies[chance.random() < args.images_share].refresh(chance)
             synchronise(session)
             fraction = session.agree(clock.fraction)
         if session.is_main and step % 40 == 0:
-            means = {name: float(torch.stack(values).mean()) for name, values in kept.items() if values}
-            log.write(step=step, seconds=clock.seconds, **means)
-            kept = {name: [] for name in kept}
+            log.write(step=step, seconds=clock.seconds, **kept.take())
         if session.is_main and clock.seconds - saved_s > SAVE_EVERY_S:
             saved_s = clock.seconds
             distillation.save(args.folder)

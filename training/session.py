@@ -153,6 +153,23 @@ class Average:
         return dict(zip(self._names, self._held, strict=True))
 
 
+class Means:
+    """Losses by name since the last look, kept on the device so that no step waits for them."""
+
+    def __init__(self) -> None:
+        self._held: dict[str, list[Tensor]] = {}
+
+    def add(self, name: str, loss: Tensor) -> None:
+        """One loss more under a name."""
+        self._held.setdefault(name, []).append(loss.detach())
+
+    def take(self) -> dict[str, float]:
+        """The mean of each name, and forget them."""
+        means = {name: float(torch.stack(values).mean()) for name, values in self._held.items()}
+        self._held = {}
+        return means
+
+
 class Log:
     """Append-only JSON lines of the main process, also printed."""
 

@@ -26,7 +26,7 @@ from training.forward import Pieces
 from training.latents import SAMPLE_LATENTS, Batch, Drawing, Drawings, LatentRing, loader
 from training.networks import Networks, load_networks, load_text_encoder, new_networks, save_networks
 from training.optimizer import Optimizer
-from training.session import Average, Clock, Log, Session, learning_rate_factor, load, save, synchronise
+from training.session import Average, Clock, Log, Means, Session, learning_rate_factor, load, save, synchronise
 from training.vae import load_vae
 
 WHOLE_CLIP_SHARE = 0.1
@@ -132,7 +132,7 @@ def main() -> None:
     supply = Supply(load_vae(args.folder, session.device), sources, session, args.draw_share, args.first_seconds)
     average, text = Average(networks.transformer, args.average), networks.text_encoder.state_dict()
     log = Log(args.folder / "flow.jsonl" if session.is_main else None)
-    step, fraction, kept, saved_s = first, clock.begin, _Means(), 0.0
+    step, fraction, kept, saved_s = first, clock.begin, Means(), 0.0
     while fraction < clock.end and step - first < args.max_steps:
         mark = clock.seconds
         drawing_s = supply.fill(plan.to_fill(fraction, chance))
@@ -222,21 +222,6 @@ def _sources(
         return loader(Drawings(tokenizer, seed=seed, clips=count, captions=args.captions, far=far), args.workers)
 
     return source
-
-
-class _Means:
-    """Losses by name since the last look, kept on the device so that no step waits for them."""
-
-    def __init__(self) -> None:
-        self._held: dict[str, list[Tensor]] = {}
-
-    def add(self, name: str, loss: Tensor) -> None:
-        self._held.setdefault(name, []).append(loss.detach())
-
-    def take(self) -> dict[str, float]:
-        means = {name: float(torch.stack(values).mean()) for name, values in self._held.items()}
-        self._held = {}
-        return means
 
 
 def _networks(folder: Path, lr: float, session: Session) -> tuple[Networks, Optimizer, int]:

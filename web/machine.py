@@ -15,7 +15,6 @@ from typing import Any, Protocol
 from gradio.routes import App
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
 
 from pipeline.errors import RequestError
 from pipeline.request import VideoRequest
@@ -23,7 +22,7 @@ from web.checklist import Check
 from web.jobs import JobManager
 from web.memory import INTERVAL_S, MemoryHistory
 from web.prediction import Forecast
-from web.routes import NO_STORE, PREFIX, Handler, Refused, guarded, json_object
+from web.routes import NO_STORE, Handler, Refused, json_object, mount
 
 MAX_NUMBER_DIGITS = 12
 
@@ -63,7 +62,7 @@ def attach(
         ("GET", "/memory", routes.memory),
         ("GET", "/jobs/{job_id}/events", routes.events),
     )
-    app.router.routes[:0] = [Route(PREFIX + path, guarded(app, handler), methods=[m]) for m, path, handler in table]
+    mount(app, table)
 
 
 class _Routes:

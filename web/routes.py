@@ -10,7 +10,7 @@ import dataclasses
 import inspect
 import json
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any, Protocol
 
 from gradio.routes import App
@@ -84,6 +84,11 @@ def attach(app: App, manager: JobManager, runtime: Runtime, memory: MemoryMonito
         ("GET", "/status", routes.status),
     )
     compress_page(app)
+    mount(app, table)
+
+
+def mount(app: App, table: Iterable[tuple[str, str, Handler]]) -> None:
+    """Put routes (method, path below `PREFIX`, handler) in front of Gradio's own, behind its login."""
     app.router.routes[:0] = [Route(PREFIX + path, guarded(app, handler), methods=[m]) for m, path, handler in table]
 
 

@@ -159,7 +159,18 @@ class Runtime:
         try:
             if self._model is None:
                 raise WanError(f"the model did not load: {self._error}") from self._error
-            made = _stream(request, self._model, self._known_styles, stop, observe, next_prompt, latents_dir, past)
+            from pipeline import stream  # imports torch, which takes longer than the page may
+
+            made = stream(
+                request,
+                self._model,
+                known_styles=self._known_styles,
+                stop=stop,
+                observe=observe,
+                next_prompt=next_prompt,
+                latents_dir=latents_dir,
+                past=past,
+            )
             yield from made if past is not None else self._measured(request, made)
         finally:
             self._in_use.release()
@@ -336,31 +347,6 @@ class Runtime:
             self._stage = stage
 
 
-def _stream(
-    request: VideoRequest,
-    model: Model,
-    known_styles: Mapping[str, Style] | None,
-    stop: Stop,
-    observe: Observe,
-    next_prompt: NextPrompt = same_prompt,
-    latents_dir: Path | None = None,
-    past: Past | None = None,
-) -> Iterator[Poster | InitSegment | Fragment]:
-    # Imported here because it imports torch, which takes longer than the page may.
-    from pipeline import stream
-
-    return stream(
-        request,
-        model,
-        known_styles=known_styles,
-        stop=stop,
-        observe=observe,
-        next_prompt=next_prompt,
-        latents_dir=latents_dir,
-        past=past,
-    )
-
-
 def _defaults(model: Model) -> dict[str, Any]:
     return {"guidance": model.spec.guidance_scale, "steps": model.spec.num_inference_steps}
 
@@ -373,6 +359,8 @@ def _begin(request: VideoRequest, model: Model) -> None:
         nonlocal latest
         latest = progress.block
 
+    from pipeline import stream
+
     with contextlib.suppress(Cancelled):
-        for _ in _stream(request, model, None, lambda: latest > 1, observe):
+        for _ in stream(request, model, known_styles=None, stop=lambda: latest > 1, observe=observe):
             pass

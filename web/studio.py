@@ -17,14 +17,13 @@ from typing import Any
 from gradio.routes import App
 from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, Response
-from starlette.routing import Route
 
 import styles
 from pipeline.errors import RequestError
 from pipeline.request import MAX_PROMPT_CHARS
 from pipeline.tokens import Fit
 from styles import Style, StyleError, WeightedText
-from web.routes import FOR_EVER, NO_STORE, PREFIX, Handler, Refused, guarded, json_body, json_object
+from web.routes import FOR_EVER, NO_STORE, Handler, Refused, json_body, json_object, mount
 from web.shelf import StyleShelf
 
 STILLS = Path(__file__).resolve().parents[1] / "assets" / "stills"
@@ -45,7 +44,7 @@ def attach(app: App, shelf: StyleShelf, measure: Measure) -> Studio:
         ("POST", "/styles", studio.load_styles),
         ("GET", "/stills/{name}", studio.still),
     )
-    app.router.routes[:0] = [Route(PREFIX + path, guarded(app, handler), methods=[m]) for m, path, handler in table]
+    mount(app, table)
     return studio
 
 

@@ -21,6 +21,7 @@ from typing import Any
 import pytest
 
 from bench.first_frame import free_port
+from tests.serving import ended, wait_until_up
 
 ROOT = Path(__file__).resolve().parents[2]
 START_LIMIT_S = 120.0
@@ -33,19 +34,15 @@ def app(folder: Path, *flags: str, environment: Mapping[str, str], port: int) ->
     command = [sys.executable, "app.py", *flags]
     process = subprocess.Popen(command, cwd=folder, env={**own, **environment}, stdout=subprocess.DEVNULL)
     url = f"http://127.0.0.1:{port}/"
-    try:
-        limit = time.monotonic() + START_LIMIT_S
-        while True:
-            with contextlib.suppress(urllib.error.URLError, ConnectionError):
-                if answer(url + "gradio_api/wan/status")[0] in (200, 401):
-                    break
-            assert process.poll() is None, "the app ended"
-            assert time.monotonic() < limit, "the app did not come up"
-            time.sleep(0.2)
+
+    def answers() -> bool:
+        with contextlib.suppress(urllib.error.URLError, ConnectionError):
+            return answer(url + "gradio_api/wan/status")[0] in (200, 401)
+        return False
+
+    with ended(process):
+        wait_until_up(process, answers, START_LIMIT_S)
         yield url
-    finally:
-        process.terminate()
-        process.wait(30)
 
 
 def answer(url: str, data: bytes | None = None, opener: urllib.request.OpenerDirector | None = None) -> tuple[int, str]:
