@@ -49,12 +49,12 @@ def versions() -> dict[str, str]:
 
 
 def commit() -> str:
-    """The commit of this checkout, with `+` where files differ from it; "" outside a checkout."""
+    """The commit of this checkout, with `+` where files differ from it; outside a checkout what SOURCE_COMMIT says."""
     try:
         name = _git("rev-parse", "--short=12", "HEAD")
         changed = _git("status", "--porcelain", "--untracked-files=no")
     except (OSError, subprocess.CalledProcessError):
-        return ""
+        return os.environ.get("SOURCE_COMMIT", "")
     return name + ("+" if changed else "")
 
 

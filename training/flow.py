@@ -24,10 +24,11 @@ SUBJECT_SIGMA = 0.85
 most of what its caption says. Above it its place is still open, and weighting would pull subjects everywhere."""
 
 
-CARRIED_SHARE = 0.3
+CARRIED_SHARE = 0.5
 CARRIED_SIGMA = 0.8
-"""How often a later block above this noise level starts as the sampler's `start` makes it: from the latent before it,
-carried forward and noised. Who was never shown that takes the carried picture for the clean one, and nothing moves."""
+"""How often a later block starts as the sampler's `start` makes it, from the latent before it, carried forward and
+noised to at least this level; then every state on the way from there to the clean latents is trained. Who was never
+shown that takes the carried picture for the clean one, and nothing moves."""
 
 
 def shift(u: Tensor, by: float = SHIFT) -> Tensor:
@@ -84,24 +85,39 @@ def weighted(velocity: Tensor, target: Tensor, weights: Tensor) -> Tensor:
     return (error * weights).sum() / weights.sum()
 
 
-def carried(clean: Tensor, noise: Tensor, sigmas: Tensor, chosen: Tensor) -> tuple[Tensor, Tensor]:
-    """Noisy inputs and the velocities that lead from them to the clean latents, [B, C, 1 + 3m, h, w] each.
+def carried(clean: Tensor, noise: Tensor, sigmas: Tensor, starts: Tensor) -> tuple[Tensor, Tensor]:
+    """States on the straight line from a block's start to its clean latents, and the velocity along it.
 
     Args:
-        sigmas: [B, 1 + 3m].
-        chosen: bool [B, 1 + 3m], latents whose block starts from the latent before it instead of from its own.
+        clean, noise: [B, C, 1 + 3m, h, w].
+        sigmas: noise levels [B, 1 + 3m] of the states.
+        starts: noise levels [B, 1 + 3m], not below `sigmas`, to which the last latent of the block before was noised
+            to start from; 1 starts from noise alone.
+
+    Returns:
+        Both [B, C, 1 + 3m, h, w].
     """
     before = clean[:, :, :-1:BLOCK_LATENTS].repeat_interleave(BLOCK_LATENTS, 2)
     before = torch.cat([clean[:, :, :1], before], 2)
-    inputs = torch.where(chosen[:, None, :, None, None], noised(before, noise, sigmas), noised(clean, noise, sigmas))
-    return inputs, (inputs - clean) / sigmas[:, None, :, None, None].clamp(min=1e-3)
+    level = starts[:, None, :, None, None]
+    velocity = (noised(before, noise, starts) - clean) / level
+    return clean + sigmas[:, None, :, None, None] * velocity, velocity
+
+
+def random_starts(sigmas: Tensor) -> Tensor:
+    """For noise levels [B, 1 + m] of blocks the levels that these start from, as `carried` takes them."""
+    somewhere = CARRIED_SIGMA + (1 - CARRIED_SIGMA) * torch.rand_like(sigmas)
+    is_carried = torch.rand_like(sigmas) < CARRIED_SHARE
+    is_carried[:, 0] = False  # nothing is before it
+    return torch.where(is_carried, torch.maximum(sigmas, somewhere), 1.0)
 
 
 def causal_loss(networks: Networks, batch: Batch, pieces: Pieces | None = None) -> Tensor:
     """Teacher forcing: each block at its own noise level, with (slightly noised) clean blocks before it as context."""
     clean = batch.latents
     blocks = 1 + (clean.shape[2] - 1) // BLOCK_LATENTS
-    sigmas = spread(random_sigmas((len(clean), blocks), clean.device))
+    per_block = random_sigmas((len(clean), blocks), clean.device)
+    sigmas = spread(per_block)
     noise = torch.randn_like(clean)
     level = (
         CONTEXT_NOISE
@@ -110,9 +126,7 @@ def causal_loss(networks: Networks, batch: Batch, pieces: Pieces | None = None) 
     )
     context = noised(clean, torch.randn_like(clean), level[:, None].expand_as(sigmas))
     embeds = embed_prompts(networks.text_encoder, batch.token_ids)
-    chosen = (spread(torch.rand(len(clean), blocks, device=clean.device)) < CARRIED_SHARE) & (sigmas > CARRIED_SIGMA)
-    chosen[:, 0] = False
-    inputs, target = carried(clean, noise, sigmas, chosen)
+    inputs, target = carried(clean, noise, sigmas, spread(random_starts(per_block)))
     velocity = teacher_forced_forward(
         networks.transformer,
         context,
