@@ -2,7 +2,8 @@
 
 Each backend runs in a process of its own on the same inputs, so that its peak of memory is its own; errors are
 relative to float32 on the CPU (`--reference`), frames are compared with those of the first backend. "eager" and
-"compiled" are PyTorch, without and with `torch.compile`.
+"compiled" are PyTorch, without and with `torch.compile`; "diffusers" is its `WanPipeline`, the whole clip alone.
+The peak is that of loading and of whole clips.
 """
 
 from __future__ import annotations
@@ -25,7 +26,14 @@ from bench.report import add_save, emit, median
 from pipeline.__main__ import parse_size
 from pipeline.request import VideoRequest
 
-BACKENDS = ("eager", "compiled", "tensorrt", "openvino")
+BACKENDS = ("eager", "compiled", "tensorrt", "openvino", "diffusers")
+
+
+class _Request(VideoRequest):
+    """A request of any size, also one that is offered to nobody."""
+
+    def __post_init__(self) -> None:
+        pass
 
 
 def main() -> None:
@@ -40,25 +48,38 @@ def main() -> None:
     parser.add_argument("--prompt", default="一只红色的球从左向右移动")
     parser.add_argument("--reference", action="store_true", help="also float32 on the CPU, for errors (small models)")
     parser.add_argument("--rebuild", action="store_true", help="delete the TensorRT plans first: time of a first start")
+    parser.add_argument("--precision", choices=("fp16", "bf16"), help="of TensorRT; default: by the size of the model")
+    parser.add_argument("--taking-turns", nargs="+", metavar="ENGINE", help="are on the GPU only in turn")
     parser.add_argument("--one", help=argparse.SUPPRESS)
     parser.add_argument("--keep", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--inputs", type=Path, help=argparse.SUPPRESS)
     add_save(parser)
     options = parser.parse_args()
     if options.one:
-        print(json.dumps(_measure(options)))
+        print(json.dumps((_diffusers if options.one == "diffusers" else _measure)(options)))
         return
     backends = [*(["reference"] if options.reference else []), *options.backends]
     with tempfile.TemporaryDirectory() as folder:
         results: dict[str, Any] = {}
+        inputs: list[str] = []
         for backend in backends:
             kept = Path(folder) / f"{backend}.pt"
             command = [sys.executable, "-m", "bench.engines", *sys.argv[1:], "--one", backend, "--keep", str(kept)]
+            command += inputs
             done = subprocess.run(command, stdout=subprocess.PIPE, text=True)
             last = done.stdout.splitlines()[-1:] or ["{}"]
             results[backend] = json.loads(last[0]) if done.returncode == 0 else {"failed": done.returncode}
+            if not inputs and kept.exists():
+                inputs = ["--inputs", str(kept)]
         _compare(Path(folder), backends, results)
+    if "peak_memory_bytes" in results.get("diffusers", {}):
+        whole = results["diffusers"]["peak_memory_bytes"]
+        for result in results.values():
+            if "failed" not in result:
+                result["peak_vs_diffusers"] = round(result["peak_memory_bytes"] / whole, 3)
     width, height = options.size
     figures = {"size": f"{width}x{height}", "seconds": options.seconds, "model": options.model or "embedded"}
+    figures |= {"steps": options.steps, "taking_turns": options.taking_turns or "by free memory"}
     emit(figures | {"backends": results}, [], options.save)
 
 
@@ -66,7 +87,7 @@ def _compare(folder: Path, backends: list[str], results: dict[str, Any]) -> None
     """Add errors against the first backend that gave the same to the results of the others."""
     import torch
 
-    there = [backend for backend in backends if "failed" not in results[backend]]
+    there = [backend for backend in backends if (folder / f"{backend}.pt").exists()]
     if not there:
         return
     expected: dict[str, tuple[str, Any]] = {}  # what a backend gave that no backend before it had
@@ -77,41 +98,38 @@ def _compare(folder: Path, backends: list[str], results: dict[str, Any]) -> None
                 continue
             other, wanted = expected[name]
             result = results[backend].setdefault(f"against_{other}", {"relative_error": {}, "psnr_db": {}})
-            if name.startswith(("vae", "frames")):  # bytes
+            if value.dtype == torch.uint8:  # whose middle is 0 of the decoder
+                value, wanted = value.float() - 127.5, wanted - 127.5
                 error = (value.float() - wanted).square().mean()
                 psnr = None if error == 0 else round(float(10 * torch.log10(255.0**2 / error)), 2)
                 result["psnr_db"][name] = psnr
-            else:
-                relative = float((value.float() - wanted).norm() / wanted.norm())
-                result["relative_error"][name] = round(relative, 6)
+            relative = float((value.float() - wanted).norm() / wanted.norm())
+            result["relative_error"][name] = round(relative, 6)
 
 
 def _measure(options: argparse.Namespace) -> dict[str, Any]:
     import torch
 
-    from engines import cache
     from engines.checkpoint import read_checkpoint, read_configs
     from pipeline.model import Model, folder_of
     from pipeline.spec import read_spec
 
-    if options.rebuild and options.one == "tensorrt":
-        cache.clear()
     folder = folder_of(options.model)
     kept: dict[str, Any] = {}
     with _PeakMemory() as peak:
         begin = time.perf_counter()
         checkpoint = read_checkpoint(folder, dtype=_dtype(options.one))
         read_s = time.perf_counter() - begin
-        engines = _engines(options.one, checkpoint)
+        engines = _engines(options, checkpoint)
         load_s = time.perf_counter() - begin - read_s
         spec = read_spec(read_configs(folder))
         model = Model(spec=spec, tokenizer=checkpoint.tokenizer, engines=engines)
-        times: dict[str, Any] = {}
-        for name, call in _components(model, options).items():
-            kept[name] = call().cpu()
-            call()  # TensorRT-RTX and torch.compile prepare a shape in the first calls
-            times[name] = _time(call, 1 if options.one == "reference" else options.runs)
         runs = [] if options.one == "reference" else [_end_to_end(model, options, kept) for _ in range(3)]
+    times: dict[str, Any] = {}
+    for name, call in _components(model, options).items():
+        kept[name] = call().cpu()
+        call()  # TensorRT-RTX and torch.compile prepare a shape in the first calls
+        times[name] = _time(call, 1 if options.one == "reference" else options.runs)
     torch.save(kept, options.keep)
     result: dict[str, Any] = {
         "label": engines.label,
@@ -125,6 +143,41 @@ def _measure(options: argparse.Namespace) -> dict[str, Any]:
     return result
 
 
+def _diffusers(options: argparse.Namespace) -> dict[str, Any]:
+    """One clip from text to frames in host memory, as many steps and frames, everything on the device in bfloat16."""
+    import diffusers
+    import torch
+
+    from engines.checkpoint import read_configs
+    from pipeline.blocks import plan as plan_blocks
+    from pipeline.model import folder_of
+    from pipeline.spec import read_spec
+
+    folder = folder_of(options.model)
+    spec = read_spec(read_configs(folder))
+    plan = plan_blocks(_request(options), spec.whole_clip().grid)
+    device, dtype = ("cuda" if torch.cuda.is_available() else "cpu"), _dtype("eager")
+    times: list[float] = []
+    with _PeakMemory() as peak:
+        pipe: Any = diffusers.WanPipeline.from_pretrained(folder, torch_dtype=dtype, local_files_only=True).to(device)
+        pipe.set_progress_bar_config(disable=True)
+        for _ in range(3):
+            begin = time.perf_counter()
+            pipe(
+                prompt=options.prompt,
+                negative_prompt="",
+                width=plan.width * spec.grid.scale_spatial,
+                height=plan.height * spec.grid.scale_spatial,
+                num_frames=1 + spec.grid.scale_temporal * (plan.blocks[-1].stop - 1),
+                num_inference_steps=options.steps or spec.num_inference_steps,
+                guidance_scale=spec.guidance_scale,
+                generator=torch.Generator("cpu").manual_seed(0),
+            )
+            times.append(1000 * (time.perf_counter() - begin))
+    label = f"diffusers {diffusers.__version__} · {str(dtype).removeprefix('torch.')}"
+    return {"label": label, "peak_memory_bytes": peak.bytes, "total_ms": median(times[1:])}
+
+
 def _dtype(backend: str) -> Any:
     import torch
 
@@ -132,16 +185,20 @@ def _dtype(backend: str) -> Any:
     return torch.bfloat16 if is_gpu else torch.float32
 
 
-def _engines(backend: str, checkpoint: Any) -> Any:
+def _engines(options: argparse.Namespace, checkpoint: Any) -> Any:
     import torch
 
-    from engines import load_engines, torch_engine
+    from engines import load_engines, load_tensorrt, torch_engine
     from engines.tuning import Tuning
 
-    if backend in ("tensorrt", "openvino"):
+    backend, turns = options.one, options.taking_turns
+    if backend == "tensorrt":
+        return load_tensorrt(checkpoint, precision=options.precision, taking_turns=turns, rebuild=options.rebuild)
+    if backend == "openvino":
         return load_engines(checkpoint, backend)
     device = torch.device("cuda" if torch.cuda.is_available() and backend != "reference" else "cpu")
-    return torch_engine.load(checkpoint, device=device, tuning=Tuning(compile=backend == "compiled"))
+    tuning = Tuning(compile=backend == "compiled")
+    return torch_engine.load(checkpoint, device=device, taking_turns=turns, tuning=tuning)
 
 
 def _components(model: Any, options: argparse.Namespace) -> dict[str, Callable[[], Any]]:
@@ -165,8 +222,9 @@ def _components(model: Any, options: argparse.Namespace) -> dict[str, Callable[[
         return_tensors="pt",
     )
     ids, mask = tokens["input_ids"].to(device), tokens["attention_mask"].to(device)
-    embeds = engines.text_encoder.encode(ids, mask)
-    text = transformer.text_keys_values(embeds)
+    before = torch.load(options.inputs) if options.inputs else {}  # the first backend's, so that errors do not add up
+    embeds = before["text_encoder"].to(device) if before else engines.text_encoder.encode(ids, mask)
+    text = before["text_keys_values"].to(device) if before else transformer.text_keys_values(embeds)
     plan = plan_blocks(_request(options), spec.grid)
     grid = (plan.height, plan.width)
     layers, pair, heads, _, head_dim = text.shape
@@ -175,10 +233,13 @@ def _components(model: Any, options: argparse.Namespace) -> dict[str, Callable[[
         "text_keys_values": lambda: transformer.text_keys_values(embeds),
     }
     for name, block in {"transformer_first": plan.blocks[0], "transformer_later": plan.blocks[-1]}.items():
-        latents = normal(1, spec.channels, block.num_latents, *grid)
-        context = len(block.context) * (plan.height // spec.grid.patch) * (plan.width // spec.grid.patch)
+        own, context = block.num_latents, len(block.context)
+        if spec.strategy == "chained":
+            own, context = own + context, 0
+        latents = normal(1, spec.channels, own, *grid)
+        context *= (plan.height // spec.grid.patch) * (plan.width // spec.grid.patch)
         cache = normal(layers, pair, heads, context, head_dim).to(text.dtype)
-        timesteps = torch.full((block.num_latents,), 500.0, device=device)
+        timesteps = torch.full((own,), 500.0, device=device)
         given = (latents, timesteps, text, transformer.rotary(block.start, latents), cache)
         calls[name] = lambda given=given: transformer.velocity(*given)
     latent = normal(1, spec.channels, 1, *grid)
@@ -186,12 +247,21 @@ def _components(model: Any, options: argparse.Namespace) -> dict[str, Callable[[
     decoder.decode(latent, state)
     calls["vae_first"] = lambda: decoder.decode(latent, decoder.start(*grid))
     calls["vae_next"] = lambda: decoder.decode(latent, state)
+
+    def features() -> Any:
+        """What the last convolution is given after two latents: unlike pixels not rounded to bytes."""
+        fresh = decoder.start(*grid)
+        for _ in range(2):
+            decoder.decode(latent, fresh)
+        return fresh.caches[-1]
+
+    calls["vae_features"] = features
     return calls
 
 
 def _request(options: argparse.Namespace) -> VideoRequest:
     width, height = options.size
-    return VideoRequest(
+    return _Request(
         prompt=options.prompt,
         width=width,
         height=height,

@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import importlib.util
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING
 
 from engines.errors import EngineError
@@ -16,6 +16,7 @@ from engines.errors import EngineError
 if TYPE_CHECKING:
     from engines.base import Engines
     from engines.checkpoint import Checkpoint
+    from engines.compile import Precision
 
 BACKENDS: tuple[str, ...] = ("auto", "tensorrt", "torch", "openvino")
 _LOG = logging.getLogger(__name__)
@@ -50,7 +51,7 @@ def load_engines(checkpoint: Checkpoint, backend: str = "auto", *, stop: Callabl
         raise EngineError(f"backend 'tensorrt': {reason.en}")
     if backend == "tensorrt" or (backend == "auto" and reason is None):
         try:
-            return _load_tensorrt(checkpoint, stop)
+            return load_tensorrt(checkpoint, stop=stop)
         except EngineError as error:
             if backend == "tensorrt":
                 raise
@@ -73,19 +74,40 @@ def load_engines(checkpoint: Checkpoint, backend: str = "auto", *, stop: Callabl
     return dataclasses.replace(engines, no_tensorrt=reason, passed_over=failed)
 
 
-def _load_tensorrt(checkpoint: Checkpoint, stop: Callable[[], bool]) -> Engines:
-    from engines import build, tensorrt_engine
+def load_tensorrt(
+    checkpoint: Checkpoint,
+    *,
+    stop: Callable[[], bool] = lambda: False,
+    precision: Precision | None = None,
+    taking_turns: Collection[str] | None = None,
+    rebuild: bool = False,
+) -> Engines:
+    """TensorRT's engines, as `load_engines` makes them where nothing else is given.
+
+    Args:
+        stop: see `load_engines`.
+        precision: of transformer and VAE, see `engines.build.options_for`.
+        taking_turns: see `engines.tensorrt_engine.load`.
+        rebuild: delete the plans first.
+
+    Raises:
+        EngineError: it cannot run here.
+    """
+    from engines import build, cache, tensorrt_engine
     from engines.gpu import find_gpu
     from engines.tensorrt_library import library_for
 
     if checkpoint.transformer_2 is not None:
         raise EngineError("backend 'tensorrt' runs one transformer; this checkpoint has two: use 'torch'")
     gpu = find_gpu()
-    assert gpu is not None, "asked before"
+    if gpu is None:
+        raise EngineError("backend 'tensorrt': no NVIDIA GPU here")
     library = library_for(gpu)
-    options = build.options_for(checkpoint.folder, build.local_target(gpu, library))
+    options = build.options_for(checkpoint.folder, build.local_target(gpu, library), precision=precision)
+    if rebuild:
+        cache.remove(options.name)
     try:
         plans = build.build_in_child(options, library, stop=stop)
     except OSError as error:
         raise EngineError(f"the engines cannot be kept on disk: {error}") from error
-    return tensorrt_engine.load(checkpoint, plans, library, precision=options.precision)
+    return tensorrt_engine.load(checkpoint, plans, library, precision=options.precision, taking_turns=taking_turns)

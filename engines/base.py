@@ -8,6 +8,7 @@ them in: a caller cuts and joins them along M and gives them back.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -92,6 +93,7 @@ class Engines:
         no_tensorrt: why these are not TensorRT's; None where they are, or where another backend was asked for by name
             and nothing speaks against TensorRT.
         passed_over: why a faster backend, which should run here, does not: its build failed or was stopped.
+        rest: called between clips; prepares for the next one what only has to give way while a clip is made.
     """
 
     text_encoder: TextEncoder
@@ -103,3 +105,4 @@ class Engines:
     vae_encoder: VaeEncoder | None = None
     no_tensorrt: Reason | None = None
     passed_over: Reason | None = None
+    rest: Callable[[], None] = lambda: None

@@ -96,8 +96,12 @@ def build(
     *,
     root: Path = cache.PLANS,
     observe: Callable[[Built], None] = lambda _: None,
+    graphs: Path | None = None,
 ) -> Path:
     """Build what is not there yet, in this process, and return its folder in the cache.
+
+    Args:
+        graphs: folder of `export_graphs`; None exports each graph for a moment.
 
     Raises:
         EngineError: the library cannot build for the target, or refuses a graph, and why.
@@ -111,9 +115,10 @@ def build(
             begin = time.perf_counter()
             plan = folder / f"{name}.plan"
             with tempfile.TemporaryDirectory(dir=folder.parent) as temporary:
-                onnx = Path(temporary) / f"{name}.onnx"
+                onnx = (graphs or Path(temporary)) / f"{name}.onnx"
                 cache.report(folder, done)
-                _export(options, library, name, onnx)
+                if graphs is None:
+                    _export(options, name, onnx, fused_attention=library.reads_attention)
                 cache.report(folder, done + export_share)
                 compile_plan(options, library, name, onnx, plan)
             done += export_share + build_share
@@ -169,7 +174,16 @@ def build_in_child(
     return root / options.name
 
 
-def _export(options: Options, library: Library, name: str, path: Path) -> None:
+def export_graphs(options: Options, names: Sequence[str], folder: Path) -> None:
+    """Write these graphs for TensorRT-RTX, which need not be there, so that several processes can share the work."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in names:
+        begin = time.perf_counter()
+        _export(options, name, folder / f"{name}.onnx", fused_attention=True)
+        _print(Built(name, sum(p.stat().st_size for p in folder.glob(f"{name}.onnx*")), time.perf_counter() - begin))
+
+
+def _export(options: Options, name: str, path: Path, *, fused_attention: bool) -> None:
     # Imported here: the app, which only watches the child, needs no exporter.
     from engines import export
 
@@ -179,7 +193,8 @@ def _export(options: Options, library: Library, name: str, path: Path) -> None:
         tokens=options.shapes.tokens,
         precision=options.precision,
         text_precision=options.text_precision,
-        fused_attention=library.reads_attention,
+        gives_context=options.shapes.has_context,
+        fused_attention=fused_attention,
     )
     export.write(graph, path)
 
@@ -212,17 +227,28 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--blocks", nargs="+", type=_block, metavar="LATENTS+CONTEXT", help="default: as the checkpoint says"
     )
     parser.add_argument("--library", choices=("tensorrt_rtx", "tensorrt"), help="default: the one for the target")
+    parser.add_argument(
+        "--graphs", type=Path, metavar="FOLDER", help="of exported graphs, which are not exported again"
+    )
+    parser.add_argument("--export", nargs="+", choices=_SHARES, help="only put these into --graphs; needs no TensorRT")
     parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
     given = parser.parse_args(argv)
     if given.child:
         _end_with_parent()
     logging.getLogger("torch.onnx._internal.exporter._registration").setLevel(logging.ERROR)  # of no operator here
+    if given.export and given.graphs is None:
+        parser.error("--export needs --graphs")
     try:
-        target, library = _target_and_library(given.target, given.library)
         shapes = read_shapes(given.model, frame_sizes=tuple(given.size or FRAME_SIZES), blocks=_tuple(given.blocks))
+        if given.export:
+            export_graphs(
+                options_for(given.model, ANY, precision=given.precision, shapes=shapes), given.export, given.graphs
+            )
+            return 0
+        target, library = _target_and_library(given.target, given.library)
         options = options_for(given.model, target, precision=given.precision, profiles=given.profiles, shapes=shapes)
         print(f"{library.label} · {options.target} · {options.precision} · {shapes.describe()}", flush=True)
-        folder = build(options, library, root=given.out, observe=_print)
+        folder = build(options, library, root=given.out, observe=_print, graphs=given.graphs)
     except (WanError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

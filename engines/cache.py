@@ -14,6 +14,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psutil
@@ -68,7 +69,8 @@ def entry(
         making = Path(temporary) / name
         making.mkdir()
         make(making)
-        hashes = {str(path.relative_to(making)): _hash(path) for path in sorted(making.rglob("*")) if path.is_file()}
+        paths = [path for path in sorted(making.rglob("*")) if path.is_file()]
+        hashes = {str(p.relative_to(making)): found for p, found in zip(paths, _hashes(paths), strict=True)}
         (making / _MANIFEST).write_text(json.dumps({"facts": dict(facts or {}), "files": hashes}, indent=1))
         if find_fault(name, facts, root=root) is None:
             return folder  # another process was faster
@@ -92,11 +94,10 @@ def find_fault(name: str, facts: Mapping[str, str] | None = None, *, root: Path 
     for fact, expected in (facts or {}).items():
         if found.get(fact) != expected:
             return f"stale: {fact} was {_short(found.get(fact))}, is {_short(expected)}"
-    for file, expected in hashes.items():
-        path = folder / file
-        if not path.is_file() or _hash(path) != expected:
-            return f"damaged file {file}"
-    return None
+    there = {file: folder / file for file in hashes if (folder / file).is_file()}
+    made = dict(zip(there, _hashes(there.values()), strict=True))
+    damaged = next((file for file, expected in hashes.items() if made.get(file) != expected), None)
+    return None if damaged is None else f"damaged file {damaged}"
 
 
 def report(folder: Path, percent: int) -> None:
@@ -120,6 +121,13 @@ def clear(*, root: Path = PLANS) -> None:
     shutil.rmtree(root, ignore_errors=True)
 
 
+def remove(name: str, *, root: Path = PLANS) -> None:
+    """Delete one entry, and the files beside it that were kept under its name."""
+    shutil.rmtree(root / name, ignore_errors=True)
+    for path in root.glob(f"*/{name}-*"):
+        path.unlink()
+
+
 def _sweep(root: Path) -> None:
     """Delete what processes left that were killed while making."""
     for folder in root.glob(f"{_MAKING}*"):
@@ -141,10 +149,17 @@ def _short(fact: str | None) -> str:
 
 def _hash_all(paths: Iterable[Path]) -> str:
     digest = hashlib.sha256()
-    for path in sorted(paths):
+    paths = sorted(paths)
+    for path, found in zip(paths, _hashes(paths), strict=True):
         digest.update(path.name.encode())
-        digest.update(_hash(path).encode())
+        digest.update(found.encode())
     return digest.hexdigest()
+
+
+def _hashes(paths: Iterable[Path]) -> list[str]:
+    """Of each file; at the same time, because those of a large model have many gigabytes."""
+    with ThreadPoolExecutor() as pool:
+        return list(pool.map(_hash, paths))
 
 
 def _hash(path: Path) -> str:

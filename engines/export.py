@@ -68,11 +68,15 @@ class _TextKeysValues(nn.Module):
 
 
 class _Transformer(nn.Module):
-    """The step with its time embedding; rotary tables come as a grid, whose sides follow from the latents'."""
+    """The step with its time embedding; rotary tables come as a grid, whose sides follow from the latents'.
 
-    def __init__(self, transformer: WanTransformer3DModel, dtype: torch.dtype) -> None:
+    Args:
+        gives_context: whether keys and values are an output, for the blocks behind.
+    """
+
+    def __init__(self, transformer: WanTransformer3DModel, dtype: torch.dtype, *, gives_context: bool) -> None:
         super().__init__()
-        self.dtype = dtype
+        self.dtype, self.gives_context = dtype, gives_context
         self.time = TimeEmbedding(transformer).float()
         self.step = TransformerStep(transformer, owned=True)
         for name, parameter in self.step.named_parameters():
@@ -81,10 +85,13 @@ class _Transformer(nn.Module):
 
     def forward(
         self, latents: Tensor, timesteps: Tensor, text: Tensor, cos: Tensor, sin: Tensor, cache: Tensor
-    ) -> tuple[Tensor, Tensor]:
+    ) -> tuple[Tensor, ...]:
         """As `TransformerStep.forward`, but timesteps [F] and cos, sin [F, h/2, w/2, head_dim / 2]."""
         tables = cos.flatten(0, 2), sin.flatten(0, 2)
-        velocity, own = self.step(latents.to(self.dtype), self.time(timesteps), text, *tables, cache)
+        given = (latents.to(self.dtype), self.time(timesteps), text, *tables, cache)
+        if not self.gives_context:
+            return (self.step.velocity(*given).float(),)
+        velocity, own = self.step(*given)
         return velocity.float(), own
 
 
@@ -104,6 +111,7 @@ def graph(
     tokens: int,
     precision: Precision,
     text_precision: Precision,
+    gives_context: bool = True,
     fused_attention: bool = True,
 ) -> Graph:
     """One of `GRAPHS`, with weights.
@@ -113,6 +121,8 @@ def graph(
         tokens: of a prompt.
         precision: of the transformer and the VAE.
         text_precision: of the text encoder and the text keys and values.
+        gives_context: whether the transformer's keys and values are an output, gigabytes of a large model; not needed
+            where no block attends to another's.
         fused_attention: write the transformer's attention and norms as operators of their own, which older runtimes
             do not read, instead of as products and sums.
     """
@@ -130,7 +140,8 @@ def graph(
         return Graph(module, {"prompt_embeds": embeds}, ("text",), ({},), opset)
     if name == "transformer":
         transformer = _read(WanTransformer3DModel, checkpoint / "transformer", torch_dtype=dtype)
-        return _transformer_graph(transformer, tokens, dtype, opset)
+        module = _Transformer(transformer, dtype, gives_context=gives_context)
+        return _transformer_graph(module, transformer, tokens, opset)
     return _vae_graph(checkpoint, name == "vae_first", dtype)
 
 
@@ -138,7 +149,7 @@ def _read(kind: Any, folder: Path, **dtype: torch.dtype) -> Any:
     return kind.from_pretrained(folder, local_files_only=True, use_safetensors=True, **dtype).eval()
 
 
-def _transformer_graph(transformer: WanTransformer3DModel, tokens: int, dtype: torch.dtype, opset: int) -> Graph:
+def _transformer_graph(module: _Transformer, transformer: WanTransformer3DModel, tokens: int, opset: int) -> Graph:
     config = transformer.config
     layers, heads, dim = (config[k] for k in ("num_layers", "num_attention_heads", "attention_head_dim"))
     _, p_h, p_w = config["patch_size"]
@@ -148,15 +159,16 @@ def _transformer_graph(transformer: WanTransformer3DModel, tokens: int, dtype: t
     inputs = {
         "latents": torch.zeros(1, config["in_channels"], frames, rows * p_h, columns * p_w),
         "timesteps": torch.zeros(frames),
-        "text": torch.zeros(layers, 2, heads, tokens, dim, dtype=dtype),
+        "text": torch.zeros(layers, 2, heads, tokens, dim, dtype=module.dtype),
         "cos": cos.view(grid),
         "sin": sin.view(grid),
-        "cache": torch.zeros(layers, 2, heads, context, dim, dtype=dtype),
+        "cache": torch.zeros(layers, 2, heads, context, dim, dtype=module.dtype),
     }
     f, r, c = Dim("frames", min=1, max=4096), Dim("rows", min=1, max=4096), Dim("columns", min=1, max=4096)
     table = {0: f, 1: r, 2: c}
     dims = ({2: f, 3: p_h * r, 4: p_w * c}, {0: f}, {}, table, table, {3: Dim("context", min=0, max=1 << 24)})
-    return Graph(_Transformer(transformer, dtype), inputs, ("velocity", "keys_values"), dims, opset)
+    outputs = ("velocity", "keys_values") if module.gives_context else ("velocity",)
+    return Graph(module, inputs, outputs, dims, opset)
 
 
 def _vae_graph(checkpoint: Path, first: bool, dtype: torch.dtype) -> Graph:

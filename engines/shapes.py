@@ -43,6 +43,11 @@ class Shapes:
     sizes: tuple[tuple[int, int], ...]
     blocks: tuple[tuple[int, int], ...]
 
+    @property
+    def has_context(self) -> bool:
+        """Whether any block attends to cached keys and values."""
+        return any(context for _, context in self.blocks)
+
     def describe(self) -> str:
         """One line for a manifest."""
         sizes = ",".join(f"{h}x{w}" for h, w in self.sizes)

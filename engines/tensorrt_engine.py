@@ -5,6 +5,7 @@ Owns which plan serves which call. Does not know how a plan was made or is run, 
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 
 import torch
@@ -19,6 +20,8 @@ from engines.torch_engine import TorchVaeEncoder
 from engines.transformer_step import rotary_tables
 from engines.vae_step import CacheShapes
 
+_PLANS = ("text_encoder", "text_keys_values", "transformer", "vae_first", "vae_next")
+
 
 class TensorRtTextEncoder:
     """`TextEncoder`."""
@@ -31,7 +34,7 @@ class TensorRtTextEncoder:
 
 
 class TensorRtTransformer:
-    """`Transformer`: one plan gives velocity and keys and values; which of them is kept is the caller's question."""
+    """`Transformer`: one plan gives velocity and, where blocks have context, keys and values; one of them is kept."""
 
     def __init__(self, text: Plan, step: Plan, source: WanTransformer3DModel) -> None:
         self._text, self._step, self._source = text, step, source
@@ -71,52 +74,72 @@ class TensorRtTransformer:
 
 
 class TensorRtVaeDecoder:
-    """`VaeDecoder`: the caches of two latents alternate as inputs and outputs, so nothing is copied."""
+    """`VaeDecoder`: the caches of one latent are the next one's; before the first they are zeros without memory."""
 
     def __init__(self, first: Plan, following: Plan, vae: AutoencoderKLWan, device: torch.device) -> None:
         self._first, self._next, self._device = first, following, device
         self._shapes = CacheShapes(vae)
 
     def start(self, height: int, width: int) -> VaeState:
-        shapes, dtype = self._shapes(height, width), self._next.dtypes["cache_0"]
-        caches, spare = ([torch.zeros(s, dtype=dtype, device=self._device) for s in shapes] for _ in range(2))
-        return VaeState(caches=caches, spare=spare)
+        zero = torch.zeros((), dtype=self._next.dtypes["cache_0"], device=self._device)
+        return VaeState(caches=[zero.expand(shape) for shape in self._shapes(height, width)], spare=[])
 
     def decode(self, latents: Tensor, state: VaeState) -> Tensor:
         engine = self._next if state.num_latents else self._first
         inputs = {"latents": latents} | {f"cache_{i}": cache for i, cache in enumerate(state.caches)}
-        into = {f"new_cache_{i}": spare for i, spare in enumerate(state.spare)}
-        pixels = engine(inputs, into=into)["pixels"]
-        state.caches, state.spare = state.spare, state.caches
+        made = engine(inputs)
+        state.caches = [made[f"new_cache_{i}"] for i in range(len(state.caches))]
         state.num_latents += 1
-        return pixels.cpu()
+        return made["pixels"].cpu()
 
 
 def load(
-    checkpoint: Checkpoint, plans: Path, library: Library, *, precision: str, cuda_graphs: bool = False
+    checkpoint: Checkpoint,
+    plans: Path,
+    library: Library,
+    *,
+    precision: str,
+    cuda_graphs: bool = False,
+    taking_turns: Collection[str] | None = None,
 ) -> Engines:
     """All engines on the current CUDA device.
 
     Args:
+        checkpoint: its transformer's layers are given away, because the plans have the weights.
         plans: folder from `engines.build`, checked by `engines.cache`.
         precision: of the plans, for the label.
+        taking_turns: names of plans that leave the GPU when another one runs; None decides by free memory.
 
     Raises:
         EngineError: a plan cannot be read here.
     """
     device = torch.device("cuda", torch.cuda.current_device())
-    session = Session(library, device, cuda_graphs=cuda_graphs)
+    turns = _taking_turns(plans, device) if taking_turns is None else taking_turns
+    session = Session(library, device, cuda_graphs=cuda_graphs, taking_turns=turns)
     kernels = plans.parent / "kernels"
 
     def plan(name: str) -> Plan:
         return Plan(session, plans / f"{name}.plan", kernels / f"{plans.name}-{name}.bin")
 
-    transformer = TensorRtTransformer(plan("text_keys_values"), plan("transformer"), checkpoint.transformer)
+    text_encoder, text, step, first, following = (plan(name) for name in _PLANS)
+    checkpoint.transformer.blocks = torch.nn.ModuleList()  # not before every plan is there: another backend wants them
     return Engines(
-        text_encoder=TensorRtTextEncoder(plan("text_encoder")),
-        transformer=transformer,
-        vae_decoder=TensorRtVaeDecoder(plan("vae_first"), plan("vae_next"), checkpoint.vae, device),
+        text_encoder=TensorRtTextEncoder(text_encoder),
+        transformer=TensorRtTransformer(text, step, checkpoint.transformer),
+        vae_decoder=TensorRtVaeDecoder(first, following, checkpoint.vae, device),
         device=device,
         label=f"{library.label} · {precision} · {torch.cuda.get_device_name(device)}",
         vae_encoder=TorchVaeEncoder(checkpoint.vae, device, torch.bfloat16),
     )
+
+
+def _taking_turns(plans: Path, device: torch.device) -> tuple[str, ...]:
+    """What has to leave so that plans fill at most half of the free memory: nothing, the text encoder, or each one.
+
+    The other half is for latents, caches and activations.
+    """
+    sizes = {name: (plans / f"{name}.plan").stat().st_size for name in _PLANS}
+    half = torch.cuda.mem_get_info(device)[0] / 2
+    if sum(sizes.values()) <= half:
+        return ()
+    return ("text_encoder",) if sum(sizes.values()) - sizes["text_encoder"] <= half else _PLANS

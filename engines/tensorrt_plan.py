@@ -7,9 +7,10 @@ Tensors are torch's, on the GPU; nothing is copied but what is not aligned. Does
 from __future__ import annotations
 
 import logging
+import mmap
 import os
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -33,12 +34,17 @@ class _Arena:
     memory: Tensor = field(init=False)
 
     def __post_init__(self) -> None:
+        self.clear()
+
+    def clear(self) -> None:
+        """Let the memory go."""
         self.memory = torch.empty(_ALIGNMENT, dtype=torch.uint8, device=self.device)
 
     def reserve(self, size: int) -> int:
         """An address with `size` bytes behind it; the one given before may be gone."""
         if self.memory.numel() < size:
-            del self.memory  # before, so that the two are not there together
+            self.clear()  # before, so that the two are not there together
+            torch.cuda.empty_cache()
             self.memory = torch.empty(size, dtype=torch.uint8, device=self.device)
         return self.memory.data_ptr()
 
@@ -46,12 +52,22 @@ class _Arena:
 class Session:
     """What the engines of one checkpoint share: library, device, stream, arena and a lock."""
 
-    def __init__(self, library: Library, device: torch.device, *, cuda_graphs: bool = False) -> None:
+    def __init__(
+        self,
+        library: Library,
+        device: torch.device,
+        *,
+        cuda_graphs: bool = False,
+        taking_turns: Collection[str] = (),
+    ) -> None:
         """Nothing is loaded yet.
 
         Args:
             cuda_graphs: let TensorRT-RTX capture each shape as a CUDA graph; pays only where addresses repeat.
+            taking_turns: names of plans that leave the GPU when another plan runs; the others stay.
         """
+        self.taking_turns = frozenset(taking_turns)
+        self.guest: Plan | None = None  # which of them is there
         self.library, self.device, self.cuda_graphs = library, device, cuda_graphs
         self.logger = library.module.Logger(library.module.Logger.WARNING)
         self.runtime = library.module.Runtime(self.logger)
@@ -84,11 +100,12 @@ class Plan:
 
     def __init__(self, session: Session, file: Path, kernels: Path) -> None:
         self.name = file.stem
-        self._session, self._kernels = session, kernels
+        self._session, self._file, self._kernels = session, file, kernels
+        self._contexts: dict[int, _Context] = {}
+        self._scratch: dict[str, Tensor] = {}
+        self._engine: Any = None
+        self._enter()
         trt = session.library.module
-        self._engine: Any = session.runtime.deserialize_cuda_engine(file.read_bytes())
-        if self._engine is None:
-            raise EngineError(f"{session.library.label} cannot read the engine {self.name} on this GPU")
         names = [self._engine.get_tensor_name(i) for i in range(self._engine.num_io_tensors)]
         self.inputs = tuple(n for n in names if self._engine.get_tensor_mode(n) == trt.TensorIOMode.INPUT)
         self.outputs = tuple(n for n in names if n not in self.inputs)
@@ -97,18 +114,36 @@ class Plan:
             {n: tuple(tuple(s) for s in self._engine.get_tensor_profile_shape(n, i)) for n in self.inputs}
             for i in range(self._engine.num_optimization_profiles)
         ]
-        self._contexts: dict[int, _Context] = {}
-        self._scratch: dict[str, Tensor] = {}
+
+    def _leave(self) -> None:
+        self._session.stream.synchronize()
+        self._contexts.clear()
+        self._scratch.clear()
+        self._config = self._kernel_cache = self._engine = None
+        self._session.arena.clear()
+        torch.cuda.empty_cache()  # TensorRT's memory is beside torch's
+
+    def _enter(self) -> None:
+        """Make sure that this plan is on the GPU; another one that takes turns leaves first."""
+        session = self._session
+        if session.guest is not None and session.guest is not self:
+            session.guest._leave()
+            session.guest = None
+        if self.name in session.taking_turns:
+            session.guest = self
+        if self._engine is not None:
+            return
+        with self._file.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+            self._engine = session.runtime.deserialize_cuda_engine(content)
+        if self._engine is None:
+            raise EngineError(f"{session.library.label} cannot read the engine {self.name} on this GPU")
         self._config, self._kernel_cache = self._runtime_config()
 
-    def __call__(
-        self, inputs: Mapping[str, Tensor], *, into: Mapping[str, Tensor] | None = None, drop: Sequence[str] = ()
-    ) -> dict[str, Tensor]:
+    def __call__(self, inputs: Mapping[str, Tensor], *, drop: Sequence[str] = ()) -> dict[str, Tensor]:
         """Run.
 
         Args:
             inputs: every input by name; floats of another type are converted.
-            into: outputs that are written to tensors of the caller.
             drop: outputs that nobody wants; they are written to memory that every run writes over.
 
         Returns:
@@ -118,12 +153,13 @@ class Plan:
             EngineError: a shape that no profile has, or the run failed.
         """
         with self._session.lock, torch.cuda.device(self._session.device), torch.inference_mode():
+            self._enter()
             ready = {name: self._prepared(name, inputs) for name in self.inputs}
             context = self._context(ready)
             inner = context.inner
             made: dict[str, Tensor] = {}
             for name in self.outputs:
-                made[name] = self._output(name, tuple(inner.get_tensor_shape(name)), into or {}, drop)
+                made[name] = self._output(name, tuple(inner.get_tensor_shape(name)), drop)
             for name, tensor in (ready | made).items():
                 address = tensor.data_ptr() if tensor.numel() else self._session.nothing.data_ptr()
                 if not inner.set_tensor_address(name, address):
@@ -144,15 +180,8 @@ class Plan:
         tensor = inputs[name].to(self._session.device, self.dtypes[name]).contiguous()
         return tensor if tensor.data_ptr() % _ALIGNMENT == 0 else tensor.clone()
 
-    def _output(self, name: str, shape: tuple[int, ...], into: Mapping[str, Tensor], drop: Sequence[str]) -> Tensor:
+    def _output(self, name: str, shape: tuple[int, ...], drop: Sequence[str]) -> Tensor:
         dtype = self.dtypes[name]
-        if name in into:
-            tensor = into[name]
-            if tuple(tensor.shape) != shape or tensor.dtype != dtype or not tensor.is_contiguous():
-                raise EngineError(
-                    f"{self.name}: {name}: expected {dtype} {_text(shape)}, given {tensor.dtype} {_text(tensor.shape)}"
-                )
-            return tensor
         if name not in drop:
             return torch.empty(shape, dtype=dtype, device=self._session.device)
         numel = torch.Size(shape).numel()

@@ -12,6 +12,7 @@ from collections.abc import Collection
 from typing import cast
 
 import torch
+import torch.nn.functional as F
 from diffusers import AutoencoderKLWan, WanTransformer3DModel
 from torch import Tensor, nn
 
@@ -20,8 +21,11 @@ from engines.base import Engines, VaeState
 from engines.checkpoint import Checkpoint
 from engines.residency import Residency
 from engines.transformer_step import TextKeysValues, TimeEmbedding, TransformerStep, rotary_tables
-from engines.tuning import Tuning, tune_transformer, tune_vae
+from engines.tuning import NOT_COMPILED, Tuning, tune_decoder, tune_transformer, tune_vae
 from engines.vae_step import CacheShapes, FramesStep, VaeStep
+
+_TEXT_ENCODER = "text_encoder"
+_TOKENS_STEP = 64  # prompts are encoded at a few lengths instead of at every one
 
 
 class TorchTextEncoder:
@@ -30,15 +34,22 @@ class TorchTextEncoder:
     def __init__(self, encoder: nn.Module, residency: Residency, dtype: torch.dtype) -> None:
         self._residency = residency
         self._encoder = copy.deepcopy(encoder).to(dtype=dtype)
-        residency.add("text_encoder", self._encoder)
+        residency.add(_TEXT_ENCODER, self._encoder)
+
+    def return_early(self) -> None:
+        """Come back to the device before the next prompt is there, if no other module needs the room meanwhile."""
+        if set(self._residency.taking_turns) == {_TEXT_ENCODER}:
+            self._residency.claim(_TEXT_ENCODER)
 
     @torch.inference_mode()
     def encode(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
-        self._residency.claim("text_encoder")
-        mask = attention_mask.to(self._residency.device)
-        hidden = self._encoder(input_ids.to(self._residency.device), mask).last_hidden_state
-        self._residency.release("text_encoder")
-        return hidden.float() * mask.unsqueeze(-1)
+        self._residency.claim(_TEXT_ENCODER)
+        tokens = input_ids.shape[1]
+        used = min(tokens, (int(attention_mask.sum()) // _TOKENS_STEP + 1) * _TOKENS_STEP)  # behind it is padding
+        mask = attention_mask[:, :used].to(self._residency.device)
+        hidden = self._encoder(input_ids[:, :used].to(self._residency.device), mask).last_hidden_state
+        self._residency.release(_TEXT_ENCODER)
+        return F.pad(hidden.float() * mask.unsqueeze(-1), (0, 0, 0, tokens - used))
 
 
 class TorchTransformer:
@@ -68,16 +79,17 @@ class TorchTransformer:
         if tuning is not None:
             self.fp8_linears = tune_transformer(self._step.to(residency.device), tuning)
         residency.add(name, self._time, self._text, self._step)
+        transformer.rope.to(residency.device)  # tables are made where they are used
 
     @torch.inference_mode()
     def text_keys_values(self, prompt_embeds: Tensor) -> Tensor:
+        self._residency.release(_TEXT_ENCODER)  # a prompt that was known did not need it
         self._residency.claim(self._name)
         return self._text(prompt_embeds.to(self._dtype))
 
     def rotary(self, first_latent: int, latents: Tensor) -> tuple[Tensor, Tensor]:
         _, _, frames, height, width = latents.shape
-        cos, sin = rotary_tables(self._source, first_latent, frames, height, width)
-        return cos.to(self._residency.device), sin.to(self._residency.device)
+        return rotary_tables(self._source, first_latent, frames, height, width)
 
     @torch.inference_mode()
     def velocity(
@@ -89,13 +101,16 @@ class TorchTransformer:
     def keys_values(
         self, latents: Tensor, timesteps: Tensor, text: Tensor, rotary: tuple[Tensor, Tensor], cache: Tensor
     ) -> Tensor:
-        own: list[Tensor] = []
+        layers, heads, head_dim = self._step.cache_layout
+        dtype = fp8.CACHE_DTYPE if self._fp8_cache else self._dtype
+        own = torch.empty(layers, 2, heads, rotary[0].shape[0], head_dim, dtype=dtype, device=latents.device)
+        unfilled = iter(own)
 
         def keep(layer: Tensor) -> None:
-            own.append(fp8.to_cache(layer) if self._fp8_cache else layer)
+            next(unfilled).copy_(fp8.to_cache(layer) if self._fp8_cache else layer)
 
         self._step.velocity(*self._inputs(latents, timesteps, text, rotary, cache), keep=keep)
-        return torch.stack(own)
+        return own
 
     def _inputs(
         self, latents: Tensor, timesteps: Tensor, text: Tensor, rotary: tuple[Tensor, Tensor], cache: Tensor
@@ -112,15 +127,20 @@ class TorchVaeDecoder:
         self, vae: AutoencoderKLWan, device: torch.device, dtype: torch.dtype, tuning: Tuning | None = None
     ) -> None:
         self._device, self._dtype = device, dtype
-        own = copy.deepcopy(vae)
-        steps = (VaeStep(own, first=first, in_place=True) for first in (True, False))
+        own, tuning = copy.deepcopy(vae), tuning or Tuning()
+        tune_decoder(own.decoder, tuning)
+        steps = (VaeStep(own, first=first, in_place=True, together=tuning.vae_frames) for first in (True, False))
         self._steps = [FramesStep(step).to(device, dtype) for step in steps]
         for step in self._steps:
-            tune_vae(step, tuning or Tuning())
+            tune_vae(step, tuning)
         self._shapes = CacheShapes(vae)
+        self._layout = torch.channels_last_3d if tuning.channels_last else torch.contiguous_format
 
     def start(self, height: int, width: int) -> VaeState:
-        caches = [torch.zeros(s, device=self._device, dtype=self._dtype) for s in self._shapes(height, width)]
+        caches = [
+            torch.empty(shape, device=self._device, dtype=self._dtype, memory_format=self._layout).zero_()
+            for shape in self._shapes(height, width)
+        ]
         return VaeState(caches=caches, spare=[])
 
     @torch.inference_mode()
@@ -128,7 +148,8 @@ class TorchVaeDecoder:
         step = self._steps[min(state.num_latents, 1)]
         pixels, *_ = step(latents.to(self._dtype), *state.caches)
         state.num_latents += 1
-        return pixels.cpu()
+        # Memory that the GPU writes to directly is asked for once and taken again when the caller has let go of it.
+        return torch.empty(pixels.shape, dtype=pixels.dtype, pin_memory=pixels.is_cuda).copy_(pixels)
 
 
 class TorchVaeEncoder:
@@ -166,8 +187,10 @@ def load(
     Args:
         taking_turns: which of text_encoder, transformer and transformer_2 are on the device only while they compute;
             None decides by free memory.
-        tuning: compilation and FP8; None for neither.
+        tuning: None for what costs a GPU neither time at the start nor precision, and nothing on the CPU.
     """
+    if tuning is None and device.type == "cuda":
+        tuning = NOT_COMPILED
     dtype = torch.float32 if device.type == "cpu" else torch.bfloat16
     precision = "fp32" if device.type == "cpu" else "bf16"
     where = "CPU" if device.type == "cpu" else torch.cuda.get_device_name(device)
@@ -176,14 +199,16 @@ def load(
     residency = Residency(device, taking_turns=taking_turns)
     second = checkpoint.transformer_2
     parts = (f"PyTorch {torch.__version__.split('+')[0]}", precision, tuning.label if tuning else "", where)
+    text_encoder = TorchTextEncoder(checkpoint.text_encoder, residency, dtype)
     return Engines(
-        text_encoder=TorchTextEncoder(checkpoint.text_encoder, residency, dtype),
+        text_encoder=text_encoder,
         transformer=TorchTransformer(checkpoint.transformer, residency, dtype, tuning=tuning),
         vae_decoder=TorchVaeDecoder(checkpoint.vae, device, dtype, tuning),
         device=device,
         label=" · ".join(part for part in parts if part),
         transformer_2=None if second is None else TorchTransformer(second, residency, dtype, "transformer_2", tuning),
         vae_encoder=TorchVaeEncoder(checkpoint.vae, device, dtype),
+        rest=text_encoder.return_early,
     )
 
 

@@ -8,9 +8,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
+from diffusers.models.autoencoders.autoencoder_kl_wan import WanDecoder3d
 from torch import Tensor, nn
 
-from engines import fp8
+from engines import fp8, vae_convs
 from engines.transformer_step import CompileOptions, TransformerStep
 
 
@@ -24,6 +25,9 @@ class Tuning:
         fp8_error: largest relative error of the velocity that FP8 linears may make together; None makes none.
         channels_last: the VAE's weights and activations with channels innermost.
         fp8_cache: keep keys and values of earlier latents in FP8, at half the memory.
+        merged_upsampling, frames_as_channels: other forms of the VAE's convolutions, see `engines.vae_convs`.
+        search_convolutions: let cuDNN try its algorithms for every shape that it meets first. For the whole process.
+        vae_frames: frames that the VAE decodes at a time where they are largest; None decodes all four of a latent's.
     """
 
     compile: bool = False
@@ -31,11 +35,18 @@ class Tuning:
     fp8_error: float | None = None
     channels_last: bool = False
     fp8_cache: bool = False
+    merged_upsampling: bool = False
+    frames_as_channels: bool = False
+    search_convolutions: bool = False
+    vae_frames: int | None = None
 
     @property
     def label(self) -> str:
         """For people: what is on, such as "fp8 · compiled"; "" where nothing is."""
         return " · ".join(name for name, on in (("fp8", self.fp8_error is not None), ("compiled", self.compile)) if on)
+
+
+NOT_COMPILED = Tuning(channels_last=True, merged_upsampling=True, vae_frames=2)
 
 
 def tune_transformer(step: TransformerStep, tuning: Tuning) -> tuple[str, ...]:
@@ -50,8 +61,18 @@ def tune_transformer(step: TransformerStep, tuning: Tuning) -> tuple[str, ...]:
     return chosen
 
 
+def tune_decoder(decoder: WanDecoder3d, tuning: Tuning) -> None:
+    """Apply to a VAE decoder in its own precision, before steps are made of it."""
+    if tuning.merged_upsampling:
+        vae_convs.merge_upsampling(decoder)
+    if tuning.frames_as_channels:
+        vae_convs.frames_as_channels(decoder)
+
+
 def tune_vae(step: nn.Module, tuning: Tuning) -> None:
     """Apply to a VAE step, on its device and in its precision."""
+    if tuning.search_convolutions:
+        torch.backends.cudnn.benchmark = True
     if tuning.channels_last:
         for module in step.modules():
             if isinstance(module, nn.Conv3d):

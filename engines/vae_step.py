@@ -11,6 +11,7 @@ Zero caches of two frames equal diffusers' `None` and `"Rep"` entries, so every 
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from typing import cast
 
 import torch
@@ -28,6 +29,8 @@ from diffusers.models.autoencoders.autoencoder_kl_wan import (
 )
 from torch import Tensor, nn
 
+from engines.vae_convs import FramesConv, UpsampleConv
+
 _CACHED_FRAMES = 2  # a causal 3-tap convolution looks two frames back
 
 
@@ -39,14 +42,18 @@ class VaeStep(nn.Module):
         first: whether this is the graph of a clip's first latent.
         in_place: the caches that are given are written over, each when it has been read, and are the new ones: at a
             large size they are gigabytes. Not for export.
+        together: frames that are decoded at a time where they are largest, behind the last upsampling in time; None
+            decodes all of a latent's, which takes the most memory.
     """
 
     latents_mean: Tensor
     latents_std: Tensor
 
-    def __init__(self, vae: AutoencoderKLWan, *, first: bool, in_place: bool = False) -> None:
+    def __init__(
+        self, vae: AutoencoderKLWan, *, first: bool, in_place: bool = False, together: int | None = None
+    ) -> None:
         super().__init__()
-        self.first, self.in_place = first, in_place
+        self.first, self.in_place, self.together = first, in_place, together
         self.decoder: WanDecoder3d = vae.decoder
         self.post_quant_conv: WanCausalConv3d = vae.post_quant_conv
         self.patch_size = cast("int | None", vae.config["patch_size"]) or 1
@@ -69,10 +76,10 @@ class VaeStep(nn.Module):
 
     def patches(self, latents: Tensor, *caches: Tensor) -> tuple[Tensor, ...]:
         """As `forward`, before patches are laid out as pixels: [1, 3 * p * p, T, H / p, W / p], not clamped."""
-        walk = _Walk(caches, first=self.first, in_place=self.in_place)
+        walk = _Walk(caches, first=self.first, in_place=self.in_place, together=self.together)
         x = latents * self.latents_std + self.latents_mean
         x = F.conv3d(x, self.post_quant_conv.weight, self.post_quant_conv.bias)
-        return walk.decoder(self.decoder, x), *walk.new_caches
+        return walk.decoder(self.decoder, x), *walk.caches
 
 
 class FramesStep(nn.Module):
@@ -109,9 +116,9 @@ class CacheShapes:
     def __init__(self, vae: AutoencoderKLWan) -> None:
         step = VaeStep(vae, first=False)
         latents = torch.empty(1, int(vae.config["z_dim"]), 1, 1, 1, device="meta")
-        walk = _Walk(None, first=False, in_place=False)
+        walk = _Walk(None, first=False, in_place=False, together=None)
         walk.decoder(copy.deepcopy(step.decoder).to("meta"), latents)
-        self._of_one_cell = [tuple(c.shape) for c in walk.new_caches]
+        self._of_one_cell = [tuple(c.shape) for c in walk.caches]
 
     def __call__(self, height: int, width: int) -> list[tuple[int, int, int, int, int]]:
         """Shapes [1, C, 2, h, w] for latents of `height` x `width`, in the order of use."""
@@ -119,35 +126,56 @@ class CacheShapes:
 
 
 class _Walk:
-    """One pass through the decoder's modules, taking caches in order and collecting the new ones."""
+    """One pass through the decoder's modules. `caches` are read in order, and each is replaced when it has been read.
 
-    def __init__(self, caches: tuple[Tensor, ...] | None, *, first: bool, in_place: bool) -> None:
-        self._caches = caches
-        self._first, self._in_place = first, in_place
-        self.new_caches: list[Tensor] = []
+    Args:
+        caches: None makes zeros of the shapes that are asked for.
+        together: frames that are decoded at a time behind the last upsampling in time; None decodes all.
+    """
+
+    def __init__(self, caches: Sequence[Tensor] | None, *, first: bool, in_place: bool, together: int | None) -> None:
+        self._makes_caches = caches is None
+        self.caches = list(caches or ())
+        self._first, self._in_place, self._together = first, in_place, together
+        self._next = 0
 
     def _with_cache(self, x: Tensor) -> Tensor:
-        """`x` with the two frames before it in front; the last two frames of that become the new cache."""
-        if self._caches is None:
-            cache = x.new_zeros(x.shape[0], x.shape[1], _CACHED_FRAMES, x.shape[3], x.shape[4])
-        else:
-            cache = self._caches[len(self.new_caches)]
-        x = torch.cat([cache, x], dim=2)
-        last = x[:, :, -_CACHED_FRAMES:]  # a copy is kept: a view would keep all frames of `x`
-        self.new_caches.append(cache.copy_(last) if self._in_place else last.clone())
-        return x
+        """`x` with the two frames before it in front; the last two frames of that become the new cache.
 
-    def _conv(self, conv: WanCausalConv3d, x: Tensor) -> Tensor:
+        Before the first latent there were none: zeros, which need not be convolved, so that `x` stays alone.
+        """
+        if self._makes_caches:
+            self.caches.append(x.new_zeros(x.shape[0], x.shape[1], _CACHED_FRAMES, x.shape[3], x.shape[4]))
+        cache = self.caches[self._next]
+        joined = torch.cat([cache, x], dim=2)
+        last = joined[:, :, -_CACHED_FRAMES:]  # a copy is kept: a view would keep all frames of `x`
+        self.caches[self._next] = cache.copy_(last) if self._in_place else last.clone()
+        self._next += 1
+        return x if self._first else joined
+
+    def _conv(self, conv: WanCausalConv3d | FramesConv, x: Tensor) -> Tensor:
+        x = self._with_cache(x)
+        if isinstance(conv, FramesConv):
+            return conv(x)
         _, rows, columns = conv.kernel_size
-        padding = (0, rows // 2, columns // 2)
-        return F.conv3d(self._with_cache(x), conv.weight, conv.bias, padding=padding)
+        weight = conv.weight[:, :, -1:] if self._first else conv.weight
+        return F.conv3d(x, weight, conv.bias, padding=(0, rows // 2, columns // 2))
 
     def decoder(self, decoder: WanDecoder3d, x: Tensor) -> Tensor:
         x = self._conv(decoder.conv_in, x)
         x = self._mid(decoder.mid_block, x)
-        for block in decoder.up_blocks:
-            x = self._up(cast("WanResidualUpBlock | WanUpBlock", block), x)
-        return self._conv(decoder.conv_out, decoder.nonlinearity(decoder.norm_out(x)))
+        blocks = [cast("WanResidualUpBlock | WanUpBlock", block) for block in decoder.up_blocks]
+        in_time = [i for i, block in enumerate(blocks) if _upsampling(block) == "upsample3d"]
+        tail = in_time[-1] + 1 if in_time else 0
+        for block in blocks[:tail]:
+            x = self._up(block, x)
+        begin, made = self._next, list[Tensor]()
+        for frames in x.split(self._together or x.shape[2], dim=2):
+            self._next = begin
+            for block in blocks[tail:]:
+                frames = self._up(block, frames)
+            made.append(self._conv(decoder.conv_out, decoder.nonlinearity(decoder.norm_out(frames))))
+        return torch.cat(made, dim=2)
 
     def _mid(self, mid: WanMidBlock, x: Tensor) -> Tensor:
         x = self._residual(cast(WanResidualBlock, mid.resnets[0]), x)
@@ -178,14 +206,23 @@ class _Walk:
     def _upsample(self, up: WanResample, x: Tensor) -> Tensor:
         if up.mode == "upsample3d":
             if self._first:  # the first latent is one frame: nothing to upsample in time, nothing to remember yet
-                self.new_caches.append(self._caches[len(self.new_caches)] if self._caches is not None else x)
+                self._next += 1
             else:
                 b, c, t, h, w = x.shape
                 x = F.conv3d(self._with_cache(x), up.time_conv.weight, up.time_conv.bias)
                 x = x.view(b, 2, c, t, h, w).permute(0, 2, 3, 1, 4, 5).reshape(b, c, 2 * t, h, w)
         b, c, t, h, w = x.shape
         x = x.permute(0, 2, 1, 3, 4).reshape(b * t, c, h, w)
-        x = F.interpolate(x, scale_factor=2.0, mode="nearest")
-        conv = cast(nn.Conv2d, cast(nn.Sequential, up.resample)[1])
-        x = F.conv2d(x, conv.weight, conv.bias, padding=1)
+        if isinstance(up.resample, UpsampleConv):
+            x = up.resample(x)
+        else:
+            conv = cast(nn.Conv2d, cast(nn.Sequential, up.resample)[1])
+            x = F.conv2d(F.interpolate(x, scale_factor=2.0, mode="nearest"), conv.weight, conv.bias, padding=1)
         return x.view(b, t, x.shape[1], 2 * h, 2 * w).permute(0, 2, 1, 3, 4)
+
+
+def _upsampling(block: WanResidualUpBlock | WanUpBlock) -> str | None:
+    """How a block upsamples: "upsample2d", "upsample3d" for time too, or not at all."""
+    if isinstance(block, WanResidualUpBlock):
+        return block.upsampler.mode if block.upsampler is not None else None
+    return cast(WanResample, block.upsamplers[0]).mode if block.upsamplers is not None else None

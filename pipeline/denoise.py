@@ -99,7 +99,7 @@ class Schedule:
 
 
 class Branch:
-    """One transformer with one prompt; the prompt's keys and values are made when first asked for."""
+    """One transformer with one prompt; the prompt's keys and values are made once, at the latest when asked for."""
 
     def __init__(self, transformer: Transformer, prompt_embeds: Tensor) -> None:
         self.transformer = transformer
@@ -110,6 +110,10 @@ class Branch:
     def text(self) -> Tensor:
         """[layers, 2, heads, S, head_dim]."""
         return self.transformer.text_keys_values(self._prompt_embeds)
+
+    def prepare(self) -> None:
+        """Make the prompt's keys and values now."""
+        _ = self.text
 
     def change_prompt(self, prompt_embeds: Tensor) -> None:
         """Take another prompt from the next call on."""
@@ -196,6 +200,8 @@ class Denoiser:
         self._follow(block)
         shape = (1, self._channels, block.num_latents, self._plan.height, self._plan.width)
         sigmas = self._schedule.sigmas(block)
+        for branch in self._branches[self._schedule.expert(sampler.timestep(sigmas[0]))]:
+            branch.prepare()  # a GPU is busy with it while the CPU draws noise
         latents = self._noise(torch.empty(shape))
         if self._last is not None and self._schedule.denoise_strength < 1.0:
             latents = sampler.add_noise(self._last[1][:, :, -1:].expand(shape), latents, sigmas[0])

@@ -1,7 +1,8 @@
-"""Run a generator in a thread of its own, a few items ahead of whoever consumes it.
+"""Run a generator in another thread, a few items ahead of whoever consumes it.
 
-Owns the thread and its end: leaving the context stops the generator at its next item and waits for it. An exception in
-the generator reaches the consumer behind the items made before it.
+Owns the threads: leaving the context stops the generator at its next item and waits for it. An exception in the
+generator reaches the consumer behind the items made before it. A thread that has become free takes the next generator,
+because libraries keep for each thread what they prepared for a shape: cuDNN its plans, CUDA graphs their pool.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import queue
 import threading
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from typing import TypeVar
 
 _T = TypeVar("_T")
@@ -20,15 +21,37 @@ class _Failed:
         self.error = error
 
 
+class _Worker:
+    """A thread that runs one function after another; no reason for a process to live on."""
+
+    def __init__(self) -> None:
+        self._given: queue.SimpleQueue[tuple[Callable[[], None], threading.Event]] = queue.SimpleQueue()
+        threading.Thread(target=self._work, name="frames", daemon=True).start()
+
+    def run(self, function: Callable[[], None]) -> threading.Event:
+        """Begin `function`, which raises nothing; the event is set when it has returned."""
+        done = threading.Event()
+        self._given.put((function, done))
+        return done
+
+    def _work(self) -> None:
+        while True:
+            function, done = self._given.get()
+            function()
+            del function  # with all that it holds, which may be gigabytes
+            done.set()
+
+
 _DONE = object()
+_free: list[_Worker] = []  # the one that was free last comes first
 
 
 @contextlib.contextmanager
 def overlapped(items: Iterable[_T], *, depth: int) -> Generator[Iterator[_T]]:
-    """Consume `items` in a thread, at most `depth` ahead.
+    """Consume `items` in another thread, at most `depth` ahead.
 
     Args:
-        items: closed in its own thread when the consumer leaves early.
+        items: closed in that thread when the consumer leaves early.
     """
     made: queue.Queue[object] = queue.Queue(maxsize=depth)
     left = threading.Event()
@@ -60,10 +83,14 @@ def overlapped(items: Iterable[_T], *, depth: int) -> Generator[Iterator[_T]]:
                 raise item.error
             yield item  # type: ignore[misc]
 
-    thread = threading.Thread(target=produce, name="frames", daemon=True)
-    thread.start()
+    try:
+        worker = _free.pop()
+    except IndexError:
+        worker = _Worker()
+    done = worker.run(produce)
     try:
         yield consume()
     finally:
         left.set()
-        thread.join()
+        done.wait()
+        _free.append(worker)

@@ -159,16 +159,19 @@ def stream(
         past=past,
     )
     frames = (some.pixels for some in made)
-    with overlapped(frames, depth=8) as ready:
-        yield from encode(
-            ready,
-            width=request.width,
-            height=request.height,
-            fps=request.fps,
-            settings=request.to_json(),
-            observe=observe,
-            past=past,
-        )
+    try:
+        with overlapped(frames, depth=8) as ready:
+            yield from encode(
+                ready,
+                width=request.width,
+                height=request.height,
+                fps=request.fps,
+                settings=request.to_json(),
+                observe=observe,
+                past=past,
+            )
+    finally:
+        model.engines.rest()
 
 
 def _styled(request: VideoRequest, field: str, prompt: str, known: Mapping[str, styles.Style]) -> styles.StyledPrompt:

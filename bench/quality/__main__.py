@@ -71,8 +71,8 @@ def main(arguments: list[str] | None = None) -> None:
 
     judged = fingerprint(options.judge)
     of_model = weights_digest([*folder.rglob("*.safetensors"), *folder.rglob("*.json")])
-    spec = maker.model.spec
-    runner = Runner(maker, spec.grid, judge, options.cache, f"{of_model} {judged} {maker.model.backend}", note)
+    spec, way = maker.model.spec, f"{maker.model.backend}{' · FP8' if options.fp8_error else ''}"
+    runner = Runner(maker, spec.grid, judge, options.cache, f"{of_model} {judged} {way}", note)
     of_vae = f"{weights_digest((folder / 'vae').glob('*.safetensors'))} {judged} {device.type}"
     renderer = TruthRenderer(vae, device)
     ceilings = Ceilings(renderer, judge, options.cache, of_vae, note)
@@ -105,7 +105,7 @@ def main(arguments: list[str] | None = None) -> None:
         "judge": judged,
         "model": spec.name,
         "checkpoint": of_model,
-        "backend": maker.model.backend,
+        "backend": way,
         "batch": options.batch,
         "size": f"{width}x{height}",
         "steps_default": spec.num_inference_steps,
@@ -129,6 +129,7 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--psnr-clips", type=int, default=4 if cuda else 1, help="for each style and size")
     parser.add_argument("--only", type=_parts, default=PARTS, help=f"some of {','.join(PARTS)}")
     parser.add_argument("--batch", type=int, default=32 if cuda else 0, help="clips made at once; 0: the walk itself")
+    parser.add_argument("--fp8-error", type=float, help="of batches: as engines.tuning takes it; default: no FP8")
     parser.add_argument("--backend", default="auto", help="of the walk")
     parser.add_argument("--device", default="cuda" if cuda else "cpu", help="of judges, ceilings and batches")
     parser.add_argument("--cache", type=Path, default=Path(".train/quality"))
@@ -139,7 +140,7 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
 
 def _maker(options: argparse.Namespace, device: torch.device) -> tuple[Maker, AutoencoderKLWan]:
     if options.batch:
-        batched = Batched(options.model, device, options.batch)
+        batched = Batched(options.model, device, options.batch, options.fp8_error)
         return batched, batched.vae
     vae = AutoencoderKLWan.from_pretrained(
         folder_of(options.model) / "vae", torch_dtype=torch.float32, use_safetensors=True

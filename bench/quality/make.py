@@ -21,6 +21,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 import styles
 from engines.checkpoint import read_checkpoint
 from engines.transformer_step import TextKeysValues, TimeEmbedding, TransformerStep, rotary_tables
+from engines.tuning import Tuning, tune_transformer
 from pipeline import Model, generate, load_model, sampler
 from pipeline.blocks import Block, Plan
 from pipeline.blocks import plan as plan_blocks
@@ -69,12 +70,15 @@ class Batched:
     Args:
         source: as `pipeline.load_model` takes it.
         batch: clips that are denoised together; they are decoded one by one.
+        fp8_error: largest relative error of the velocity that FP8 linears may make; None makes none.
 
     Raises:
         ValueError: the checkpoint is of another kind.
     """
 
-    def __init__(self, source: str | Path | None, device: torch.device, batch: int) -> None:
+    def __init__(
+        self, source: str | Path | None, device: torch.device, batch: int, fp8_error: float | None = None
+    ) -> None:
         self.model = load_model(source, backend="torch")
         spec, checkpoint = self.model.spec, read_checkpoint(folder_of(source))
         if spec.strategy != "causal" or spec.solver != "euler" or spec.boundary_timestep is not None:
@@ -88,6 +92,7 @@ class Batched:
         self._time = TimeEmbedding(source_module).to(device)
         self._text = TextKeysValues(source_module)
         self._step = TransformerStep(source_module).to(device, self._dtype)
+        self.fp8_linears = tune_transformer(self._step, Tuning(fp8_error=fp8_error))
         nn.Module.to(self._text, device)
         self.vae: AutoencoderKLWan = checkpoint.vae.requires_grad_(False)
         nn.Module.to(self.vae, device, self._dtype)  # diffusers' own `to` warns of every change of precision

@@ -36,3 +36,11 @@ def test_batches_are_the_walk(
         assert one.shape == other.shape == (48, 32, 48, 3)
         assert (one.int() - other.int()).abs().max() <= 1
     assert not torch.equal(made[0], made[1])
+
+
+def test_batches_can_compute_in_fp8(tiny_folder: Path, requests_of: list[VideoRequest]) -> None:
+    exact, quantised = Batched(tiny_folder, CPU, batch=3), Batched(tiny_folder, CPU, batch=3, fp8_error=0.05)
+    assert quantised.fp8_linears
+    assert not exact.fp8_linears
+    for one, other in zip(exact.make(requests_of), quantised.make(requests_of), strict=True):
+        assert not torch.equal(one, other)

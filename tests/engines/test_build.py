@@ -40,15 +40,15 @@ def shapes(tiny_folder: Path) -> Shapes:
 
 
 @pytest.fixture(scope="module")
-def exported(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Options, Library, str, Path], None]:
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., None]:
     """As `build._export`, but each graph is made once for the whole module: exporting takes longer than building."""
     folder = tmp_path_factory.mktemp("onnx")
     really = build._export
 
-    def copy(options: Options, library: Library, name: str, path: Path) -> None:
+    def copy(options: Options, name: str, path: Path, *, fused_attention: bool = True) -> None:
         made = folder / f"{options.checkpoint.name}-{name}-{options.precision}.onnx"
         if not made.exists():
-            really(options, library, name, made)
+            really(options, name, made, fused_attention=fused_attention)
         shutil.copy(made, path)
 
     return copy
@@ -67,7 +67,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Options, Lib
 def test_every_engine_compiles_ahead_of_time(
     tiny_folder: Path,
     library: Library,
-    exported: Callable[[Options, Library, str, Path], None],
+    exported: Callable[..., None],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     model: str,
@@ -88,21 +88,33 @@ def test_every_engine_compiles_ahead_of_time(
     assert build.build(options, library, root=tmp_path) == folder
 
 
-def test_each_shape_by_itself(
-    tiny_folder: Path,
-    shapes: Shapes,
-    library: Library,
-    exported: Callable[[Options, Library, str, Path], None],
-    tmp_path: Path,
-) -> None:
+def test_each_shape_by_itself(tiny_folder: Path, shapes: Shapes, exported: Callable[..., None], tmp_path: Path) -> None:
     options = build.options_for(tiny_folder, "sm89", profiles="each", shapes=shapes)
-    exported(options, library, "transformer", tmp_path / "graph.onnx")
+    exported(options, "transformer", tmp_path / "graph.onnx")
     profiles = list(_ranges(options, "transformer", tmp_path / "graph.onnx"))
     assert len(profiles) == len(shapes.sizes) * len(shapes.blocks)
     assert all(least == usual == most for profile in profiles for least, usual, most in profile.values())
     (one,) = _ranges(replace(options, profiles="one"), "transformer", tmp_path / "graph.onnx")
     assert one["latents"] == ((1, 8, 1, 4, 4), (1, 8, 3, 4, 6), (1, 8, 3, 6, 6))
     assert one["cache"] == ((2, 2, 2, 0, 24), (2, 2, 2, 24, 24), (2, 2, 2, 24, 24))
+
+
+def test_graphs_can_be_exported_ahead(
+    tiny_folder: Path,
+    shapes: Shapes,
+    library: Library,
+    quick: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    graphs, name = tmp_path / "graphs", "text_keys_values"
+    assert build.main(["--model", str(tiny_folder), "--graphs", str(graphs), "--export", name]) == 0
+    assert quick == []
+    monkeypatch.delattr(build, "_export")
+    options = build.options_for(tiny_folder, "sm89", shapes=shapes)
+    folder = build.build(options, library, root=tmp_path / "plans", graphs=graphs)
+    assert [path.name for path in folder.glob("*.plan")] == [f"{name}.plan"]
+    assert [path.name for path in graphs.iterdir()] == [f"{name}.onnx"]
 
 
 def test_unknown_target_says_which_there_are(

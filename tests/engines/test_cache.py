@@ -70,6 +70,16 @@ def test_key_follows_checkpoint_and_version(tiny_folder: Path, tmp_path: Path) -
     assert cache.key(tiny_folder, "openvino", "1") in keys
 
 
+def test_remove_takes_one_entry_and_what_is_beside_it(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        cache.entry(name, _maker([]), root=tmp_path)
+        (tmp_path / "kernels").mkdir(exist_ok=True)
+        (tmp_path / "kernels" / f"{name}-step.bin").touch()
+    cache.remove("a", root=tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {"b", "kernels"}
+    assert [path.name for path in (tmp_path / "kernels").iterdir()] == ["b-step.bin"]
+
+
 def test_clear(tmp_path: Path) -> None:
     cache.entry("a", _maker([]), root=tmp_path / "plans")
     cache.clear(root=tmp_path / "plans")

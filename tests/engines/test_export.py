@@ -29,8 +29,9 @@ class Exported:
     def path(self, name: str, precision: export.Precision = "fp32") -> Path:
         path = self._folder / f"{name}-{precision}.onnx"
         if not path.exists():
-            graph = export.graph(self._checkpoint, name, tokens=TOKENS, precision=precision, text_precision="fp32")
-            export.write(graph, path)
+            with torch.inference_mode(False):  # some tests are in it, a build is not
+                graph = export.graph(self._checkpoint, name, tokens=TOKENS, precision=precision, text_precision="fp32")
+                export.write(graph, path)
         return path
 
     def run(self, name: str, inputs: dict[str, torch.Tensor], precision: export.Precision = "fp32") -> Any:
@@ -101,6 +102,17 @@ def test_transformer(
     velocity, keys_values = _step(tiny_checkpoint, inputs)
     assert (made["velocity"] - velocity).abs().max() <= 1e-4
     assert (made["keys_values"] - keys_values).abs().max() <= 1e-4
+
+
+def test_transformer_without_context(tiny_folder: Path, tiny_checkpoint: Checkpoint, tmp_path: Path) -> None:
+    graph = export.graph(
+        tiny_folder, "transformer", tokens=TOKENS, precision="fp32", text_precision="fp32", gives_context=False
+    )
+    export.write(graph, tmp_path / "graph.onnx")
+    inputs = _step_inputs(tiny_checkpoint, 3, 6, 4, 0)
+    session = onnxruntime.InferenceSession(tmp_path / "graph.onnx", providers=["CPUExecutionProvider"])
+    (velocity,) = session.run(None, {key: value.numpy() for key, value in inputs.items()})
+    assert np.abs(velocity - _step(tiny_checkpoint, inputs)[0].numpy()).max() <= 1e-4
 
 
 def test_transformer_for_runtimes_without_attention(

@@ -7,7 +7,7 @@ from torch import nn
 
 from engines.checkpoint import Checkpoint
 from engines.residency import Residency
-from engines.torch_engine import load
+from engines.torch_engine import TorchTextEncoder, TorchTransformer, load
 
 CPU = torch.device("cpu")
 
@@ -68,3 +68,30 @@ def test_taking_turns_changes_no_result(tiny_checkpoint: Checkpoint) -> None:
         results.append(engines.transformer.velocity(latents, torch.full((2,), 500.0), text, rotary, cache))
     assert torch.equal(results[0], results[1])
     assert torch.equal(results[0], results[2])
+
+
+def test_the_text_encoder_waits_on_the_device_between_clips_and_leaves_for_one(tiny_checkpoint: Checkpoint) -> None:
+    residency = Residency(CPU, taking_turns=("text_encoder",))
+    encoder = TorchTextEncoder(tiny_checkpoint.text_encoder, residency, torch.float32)
+    transformer = TorchTransformer(tiny_checkpoint.transformer, residency, torch.float32)
+    assert residency.resident == ("transformer",)
+    encoder.return_early()
+    assert set(residency.resident) == {"text_encoder", "transformer"}
+    transformer.text_keys_values(torch.randn(1, 16, 16))  # of a prompt that was known
+    assert residency.resident == ("transformer",)
+
+
+def test_one_of_many_that_take_turns_does_not_return_early(tiny_checkpoint: Checkpoint) -> None:
+    residency = Residency(CPU, taking_turns=("text_encoder", "transformer"))
+    TorchTextEncoder(tiny_checkpoint.text_encoder, residency, torch.float32).return_early()
+    assert residency.resident == ()
+
+
+@torch.inference_mode()
+def test_padding_is_not_encoded_and_comes_out_as_zeros(tiny_checkpoint: Checkpoint) -> None:
+    encoder = TorchTextEncoder(tiny_checkpoint.text_encoder, Residency(CPU), torch.float32)
+    for used in (12, 64, 200):
+        ids, mask = torch.zeros(2, 1, 200, dtype=torch.int64)
+        ids[:, :used], mask[:, :used] = torch.arange(3, 15).repeat(20)[:used], 1
+        expected = tiny_checkpoint.text_encoder(ids, mask).last_hidden_state * mask.unsqueeze(-1)
+        assert (encoder.encode(ids, mask) - expected).abs().max() <= 1e-5

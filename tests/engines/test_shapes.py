@@ -41,6 +41,11 @@ def test_every_block_of_every_clip_has_a_shape(tmp_path: Path, streaming: object
     assert asked <= set(shapes.blocks)
 
 
+@pytest.mark.parametrize("streaming", [tiny.STREAMING, None])
+def test_chained_blocks_attend_to_nothing_cached(tmp_path: Path, streaming: dict[str, object] | None) -> None:
+    assert read_shapes(tiny.save(tmp_path, streaming=streaming)).has_context == (streaming is not None)
+
+
 def test_a_configuration_without_what_is_needed_is_refused(tmp_path: Path) -> None:
     folder = tiny.save(tmp_path)
     (folder / "streaming.json").write_text("{}")

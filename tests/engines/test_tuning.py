@@ -9,8 +9,9 @@ import torch
 from torch._dynamo.testing import CompileCounterWithBackend
 
 from engines.checkpoint import Checkpoint
+from engines.torch_engine import TorchVaeDecoder
 from engines.transformer_step import TransformerStep
-from engines.tuning import Tuning, _sample, tune_vae
+from engines.tuning import NOT_COMPILED, Tuning, _sample, tune_vae
 from engines.vae_step import CacheShapes, FramesStep, VaeStep
 
 
@@ -43,3 +44,19 @@ def test_channels_last_changes_no_frame(tiny_checkpoint: Checkpoint, first: bool
     expected = step(latents, *caches)[0]
     tune_vae(step, Tuning(channels_last=True))
     assert (step(latents, *caches)[0].int() - expected.int()).abs().max() <= 1
+
+
+@pytest.mark.parametrize(
+    "tuning",
+    [NOT_COMPILED, Tuning(channels_last=True, frames_as_channels=True, search_convolutions=True, vae_frames=1)],
+)
+def test_a_tuned_decoder_makes_the_same_pixels(
+    tiny_checkpoint: Checkpoint, tuning: Tuning, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.backends.cudnn, "benchmark", False)  # is set back behind the test
+    device = torch.device("cpu")
+    plain, tuned = (TorchVaeDecoder(tiny_checkpoint.vae, device, torch.float32, how) for how in (None, tuning))
+    states = [engine.start(4, 6) for engine in (plain, tuned)]
+    for latent in torch.randn(3, 1, 8, 1, 4, 6):
+        expected, made = (engine.decode(latent, state) for engine, state in zip((plain, tuned), states, strict=True))
+        assert (made.int() - expected.int()).abs().max() <= 1

@@ -64,3 +64,22 @@ def test_in_place_the_given_caches_become_the_new_ones() -> None:
             assert torch.equal(made, expected)
             assert all(a is b for a, b in zip(same, kept, strict=True))
     assert all(torch.equal(a, b) for a, b in zip(kept, new, strict=True))
+
+
+@pytest.mark.parametrize("make", [tiny.vae, _wan21])
+@pytest.mark.parametrize("together", [1, 2, 3])
+def test_few_frames_at_a_time_are_the_same_frames_and_caches(make: Any, together: int) -> None:
+    torch.manual_seed(3)
+    vae: AutoencoderKLWan = make()
+    latents = torch.randn(3, 1, vae.config["z_dim"], 1, 4, 6)
+    whole, parts, in_place = ([torch.zeros(shape) for shape in CacheShapes(vae)(4, 6)] for _ in range(3))
+    with torch.inference_mode():
+        for i, latent in enumerate(latents):
+            expected, *whole = VaeStep(vae, first=i == 0)(latent, *whole)
+            made, *parts = VaeStep(vae, first=i == 0, together=together)(latent, *parts)
+            also, *_ = VaeStep(vae, first=i == 0, together=together, in_place=True)(latent, *in_place)
+            assert (made - expected).abs().max() <= 1e-5
+            assert torch.equal(also, made)
+    for a, b, c in zip(whole, parts, in_place, strict=True):
+        assert torch.allclose(a, b, atol=1e-5)
+        assert torch.equal(b, c)

@@ -39,4 +39,14 @@ def test_leaving_early_closes_the_source_in_its_thread() -> None:
     with overlapped(source(), depth=2) as items:
         assert next(items) == 1
     assert closed.is_set()
-    assert not any(thread.name == "frames" for thread in threading.enumerate())
+
+
+def test_a_free_thread_is_taken_again_and_two_at_once_have_one_each() -> None:
+    def source() -> Iterator[int]:
+        yield threading.get_ident()
+
+    with overlapped(source(), depth=1) as first, overlapped(source(), depth=1) as second:
+        both = {*first, *second}
+    assert len(both) == 2
+    with overlapped(source(), depth=1) as third:
+        assert set(third) < both
