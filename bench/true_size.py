@@ -90,9 +90,7 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--cuda-graphs", action="store_true")
     parser.add_argument("--channels-last", action="store_true")
     parser.add_argument("--fp8-cache", action="store_true", help="keys and values of earlier latents in FP8")
-    parser.add_argument("--merged-upsampling", action="store_true", help="and the other forms of convolutions:")
-    parser.add_argument("--frames-as-channels", action="store_true", help="see engines.vae_convs")
-    parser.add_argument("--search-convolutions", action="store_true", help="cuDNN tries its algorithms")
+    parser.add_argument("--merged-upsampling", action="store_true", help="see engines.vae_convs")
     parser.add_argument("--vae-frames", type=int, help="decoded at a time where they are largest; default: all")
     parser.add_argument("--fp8-error", type=float, help="largest relative error of the velocity; default: no FP8")
     parser.add_argument(
@@ -132,7 +130,7 @@ def _ours(options: argparse.Namespace) -> dict[str, Any]:
     request = _request(options)
     _stream(model, request)
     if device.type == "cuda":
-        torch.cuda.empty_cache()  # what compiling and searching took
+        torch.cuda.empty_cache()  # what compiling took
     warm_up_ms = 1000 * (time.perf_counter() - begin)
     with PeakWatch(MemoryMonitor()) as peak:
         requests = [_request(options, prompt=f"{PROMPT} {i}") for i in range(options.runs)]  # none was encoded before

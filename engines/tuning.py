@@ -5,9 +5,11 @@ Owns applying it to the stateless steps. Does not know blocks or jobs.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
+from diffusers.models.activations import GELU
 from diffusers.models.autoencoders.autoencoder_kl_wan import WanDecoder3d
 from torch import Tensor, nn
 
@@ -25,8 +27,7 @@ class Tuning:
         fp8_error: largest relative error of the velocity that FP8 linears may make together; None makes none.
         channels_last: the VAE's weights and activations with channels innermost.
         fp8_cache: keep keys and values of earlier latents in FP8, at half the memory.
-        merged_upsampling, frames_as_channels: other forms of the VAE's convolutions, see `engines.vae_convs`.
-        search_convolutions: let cuDNN try its algorithms for every shape that it meets first. For the whole process.
+        merged_upsampling: the VAE's upsampling and the convolution behind it as one, see `engines.vae_convs`.
         vae_frames: frames that the VAE decodes at a time where they are largest; None decodes all four of a latent's.
     """
 
@@ -36,8 +37,6 @@ class Tuning:
     channels_last: bool = False
     fp8_cache: bool = False
     merged_upsampling: bool = False
-    frames_as_channels: bool = False
-    search_convolutions: bool = False
     vae_frames: int | None = None
 
     @property
@@ -57,22 +56,37 @@ def tune_transformer(step: TransformerStep, tuning: Tuning) -> tuple[str, ...]:
         with torch.inference_mode():
             chosen, _ = fp8.quantise_within(step, lambda: step(*sample)[0], tuning.fp8_error)
     if tuning.compile:
+        for name, module in list(step.named_modules()):
+            if isinstance(module, GELU) and module.approximate == "tanh":
+                step.set_submodule(name, _SigmoidGelu(module))
         step.compile_layers(_options(tuning))
     return chosen
+
+
+class _SigmoidGelu(nn.Module):
+    """diffusers' `GELU` with its tanh written as a sigmoid: the same function, without what compilers make of a tanh.
+
+    Not for eager use: there each of its operations would be rounded.
+    """
+
+    def __init__(self, gelu: GELU) -> None:
+        super().__init__()
+        self.proj = gelu.proj
+
+    def forward(self, hidden_states: Tensor) -> Tensor:
+        """[..., dim_in] -> [..., dim_out]."""
+        x = self.proj(hidden_states)
+        return x * torch.sigmoid(math.sqrt(8 / math.pi) * (x + 0.044715 * x**3))
 
 
 def tune_decoder(decoder: WanDecoder3d, tuning: Tuning) -> None:
     """Apply to a VAE decoder in its own precision, before steps are made of it."""
     if tuning.merged_upsampling:
         vae_convs.merge_upsampling(decoder)
-    if tuning.frames_as_channels:
-        vae_convs.frames_as_channels(decoder)
 
 
 def tune_vae(step: nn.Module, tuning: Tuning) -> None:
     """Apply to a VAE step, on its device and in its precision."""
-    if tuning.search_convolutions:
-        torch.backends.cudnn.benchmark = True
     if tuning.channels_last:
         for module in step.modules():
             if isinstance(module, nn.Conv3d):

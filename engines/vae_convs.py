@@ -1,6 +1,6 @@
-"""The VAE decoder's convolutions in forms that a GPU computes faster: the same sums, rounded elsewhere.
+"""The VAE decoder's upsampling in a form that a GPU computes faster: the same sums, rounded elsewhere.
 
-Owns those forms and putting them into a decoder. Does not know the walk through it, caches or a device.
+Owns that form and putting it into a decoder. Does not know the walk through it, caches or a device.
 """
 
 from __future__ import annotations
@@ -8,8 +8,7 @@ from __future__ import annotations
 from typing import cast
 
 import torch
-import torch.nn.functional as F
-from diffusers.models.autoencoders.autoencoder_kl_wan import WanCausalConv3d, WanDecoder3d, WanResample
+from diffusers.models.autoencoders.autoencoder_kl_wan import WanDecoder3d, WanResample
 from torch import Tensor, nn
 
 
@@ -46,43 +45,12 @@ class UpsampleConv(nn.Module):
         return torch.stack(rows, dim=2).reshape(n, 2 * h, 2 * w, -1).permute(0, 3, 1, 2)
 
 
-class FramesConv(nn.Module):
-    """A convolution over three frames, as one in two dimensions over three frames' channels.
-
-    Args:
-        conv: kernel 3x3x3.
-    """
-
-    def __init__(self, conv: WanCausalConv3d) -> None:
-        super().__init__()
-        weight = conv.weight.detach()
-        self.conv = nn.Conv2d(3 * weight.shape[1], weight.shape[0], 3, padding=1, device=weight.device)
-        self.conv.weight = nn.Parameter(weight.transpose(1, 2).flatten(1, 2))  # [out, 3 * in, 3, 3], oldest frame first
-        self.conv.bias = conv.bias
-
-    def forward(self, x: Tensor) -> Tensor:
-        """x [1, C, t + 2, h, w] -> [1, out, t, h, w]; one frame alone is taken for the last of three, behind zeros."""
-        frames = x.shape[2]
-        if frames == 1:
-            weight = self.conv.weight[:, -x.shape[1] :]
-            return F.conv2d(x[:, :, 0], weight, self.conv.bias, padding=1).unsqueeze(2)
-        taps = torch.cat([x[0, :, tap : frames - 2 + tap] for tap in range(3)])  # [3 * C, t, h, w]
-        return self.conv(taps.transpose(0, 1)).transpose(0, 1).unsqueeze(0)
-
-
 def merge_upsampling(decoder: WanDecoder3d) -> None:
     """Put an `UpsampleConv` into every upsampling of the decoder."""
     for name, module in list(decoder.named_modules()):
         if isinstance(module, WanResample):
             conv = cast(nn.Conv2d, cast(nn.Sequential, module.resample)[1])
             decoder.set_submodule(f"{name}.resample", UpsampleConv(conv))
-
-
-def frames_as_channels(decoder: WanDecoder3d) -> None:
-    """Put a `FramesConv` in place of every convolution of the decoder that is one in all three dimensions."""
-    for name, module in list(decoder.named_modules()):
-        if isinstance(module, WanCausalConv3d) and tuple(module.kernel_size) == (3, 3, 3):
-            decoder.set_submodule(name, FramesConv(module))
 
 
 def _merged(weight: Tensor, *, dim: int, phase: int) -> Tensor:

@@ -29,7 +29,7 @@ from diffusers.models.autoencoders.autoencoder_kl_wan import (
 )
 from torch import Tensor, nn
 
-from engines.vae_convs import FramesConv, UpsampleConv
+from engines.vae_convs import UpsampleConv
 
 _CACHED_FRAMES = 2  # a causal 3-tap convolution looks two frames back
 
@@ -153,10 +153,8 @@ class _Walk:
         self._next += 1
         return x if self._first else joined
 
-    def _conv(self, conv: WanCausalConv3d | FramesConv, x: Tensor) -> Tensor:
+    def _conv(self, conv: WanCausalConv3d, x: Tensor) -> Tensor:
         x = self._with_cache(x)
-        if isinstance(conv, FramesConv):
-            return conv(x)
         _, rows, columns = conv.kernel_size
         weight = conv.weight[:, :, -1:] if self._first else conv.weight
         return F.conv3d(x, weight, conv.bias, padding=(0, rows // 2, columns // 2))
@@ -169,7 +167,8 @@ class _Walk:
         tail = in_time[-1] + 1 if in_time else 0
         for block in blocks[:tail]:
             x = self._up(block, x)
-        begin, made = self._next, list[Tensor]()
+        begin = self._next
+        made: list[Tensor] = []
         for frames in x.split(self._together or x.shape[2], dim=2):
             self._next = begin
             for block in blocks[tail:]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from torch._dynamo.testing import CompileCounterWithBackend
 from engines.checkpoint import Checkpoint
 from engines.torch_engine import TorchVaeDecoder
 from engines.transformer_step import TransformerStep
-from engines.tuning import NOT_COMPILED, Tuning, _sample, tune_vae
+from engines.tuning import NOT_COMPILED, Tuning, _sample, tune_decoder, tune_transformer, tune_vae
 from engines.vae_step import CacheShapes, FramesStep, VaeStep
 
 
@@ -27,7 +28,7 @@ def test_layers_share_one_graph(tiny_checkpoint: Checkpoint, monkeypatch: pytest
     sample = _sample(step)
     expected = step(*sample)
     monkeypatch.setattr(torch, "compile", counted)
-    step.compile_layers({})
+    tune_transformer(step, Tuning(compile=True))
     made = step(*sample)
     torch.testing.assert_close(made[0], expected[0])
     torch.testing.assert_close(made[1], expected[1])
@@ -46,17 +47,24 @@ def test_channels_last_changes_no_frame(tiny_checkpoint: Checkpoint, first: bool
     assert (step(latents, *caches)[0].int() - expected.int()).abs().max() <= 1
 
 
-@pytest.mark.parametrize(
-    "tuning",
-    [NOT_COMPILED, Tuning(channels_last=True, frames_as_channels=True, search_convolutions=True, vae_frames=1)],
-)
-def test_a_tuned_decoder_makes_the_same_pixels(
-    tiny_checkpoint: Checkpoint, tuning: Tuning, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(torch.backends.cudnn, "benchmark", False)  # is set back behind the test
+@pytest.mark.parametrize("tuning", [NOT_COMPILED, Tuning(channels_last=True, vae_frames=1)])
+def test_a_tuned_decoder_makes_the_same_pixels(tiny_checkpoint: Checkpoint, tuning: Tuning) -> None:
     device = torch.device("cpu")
     plain, tuned = (TorchVaeDecoder(tiny_checkpoint.vae, device, torch.float32, how) for how in (None, tuning))
     states = [engine.start(4, 6) for engine in (plain, tuned)]
     for latent in torch.randn(3, 1, 8, 1, 4, 6):
         expected, made = (engine.decode(latent, state) for engine, state in zip((plain, tuned), states, strict=True))
         assert (made.int() - expected.int()).abs().max() <= 1
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("first", [True, False])
+def test_a_tuned_decoder_is_one_graph(tiny_checkpoint: Checkpoint, first: bool) -> None:
+    vae = copy.deepcopy(tiny_checkpoint.vae)
+    tune_decoder(vae.decoder, NOT_COMPILED)
+    step = FramesStep(VaeStep(vae, first=first, in_place=True, together=2))
+    latents, shapes = torch.randn(1, 8, 1, 4, 6), CacheShapes(vae)(4, 6)
+    expected = step(latents, *(torch.zeros(shape) for shape in shapes))[0]
+    torch._dynamo.reset()
+    step.compile(fullgraph=True, dynamic=False, backend="eager")
+    assert torch.equal(step(latents, *(torch.zeros(shape) for shape in shapes))[0], expected)
