@@ -81,6 +81,19 @@ def _true_size(told: Result) -> Iterator[tuple[str, str]]:
     yield f"{name}: 首帧 / first frame", _seconds(told["first_frame_ms"])
     yield f"{name}: 持续生成 / sustained", f"{told['sustained_fps']:.1f} fps"
     yield f"{name}: 比 diffusers 快 / faster than diffusers' WanPipeline", f"{told['speedup_vs_diffusers']:.2f}×"
+    peaks = f"{_gigabytes(told['gpu_peak_bytes'])} / {_gigabytes(told['diffusers']['gpu_peak_bytes'])}"
+    yield f"{name}: 显存峰值，对比 diffusers / GPU peak, beside diffusers'", peaks
+
+
+def _true_size_engines(told: Result) -> Iterator[tuple[str, str]]:
+    name = "WAN 2.2 TI2V 5B, 1280×704, 随机权重 / random weights"
+    made, eager, diffusers = (told["backends"][backend] for backend in ("tensorrt", "eager", "diffusers"))
+    library = made["label"].partition(" · ")[0]
+    step = "transformer_first"
+    words = f"{name}: 5 个潜帧去噪一步 / one denoising step of 5 latents, {library} / PyTorch eager"
+    yield words, f"{made['ms'][step]:.0f} ms / {eager['ms'][step]:.0f} ms"
+    peaks = f"{_gigabytes(made['peak_memory_bytes'])} / {_gigabytes(diffusers['peak_memory_bytes'])}"
+    yield f"{name}: 显存峰值，引擎轮流驻留，对比 diffusers / GPU peak, plans in turn, beside diffusers'", peaks
 
 
 PARTS: Mapping[str, tuple[str, Callable[[Result], Iterator[tuple[str, str]]]]] = {
@@ -91,6 +104,7 @@ PARTS: Mapping[str, tuple[str, Callable[[Result], Iterator[tuple[str, str]]]]] =
     "memory_check_cpu": ("bench.memory_fit --check", _memory),
     "engines_h100": ("bench.engines --reference --rebuild", _engines),
     "true_size_longlive-5b": ("bench.true_size --model longlive-5b …", _true_size),
+    "engines_ti2v-5b_h100": ("bench.engines --backends eager tensorrt diffusers …", _true_size_engines),
 }
 
 

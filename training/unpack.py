@@ -2,7 +2,8 @@
 
 Owns the mapping of files only. Does not know training.
 
-    python -m training.unpack --checkpoint assets/embedded --folder .train/run --tokenizer .train/tokenizer
+    python -m training.unpack --checkpoint assets/embedded --teacher training/teacher --folder .train/run \\
+        --tokenizer .train/tokenizer
 """
 
 from __future__ import annotations
@@ -20,13 +21,13 @@ from training.networks import TEXT_FILE, Networks, save_networks
 from training.session import save
 
 
-def unpack(checkpoint: Path, folder: Path, networks: str, tokenizer: Path) -> None:
+def unpack(checkpoint: Path, folder: Path, teacher: Path, tokenizer: Path) -> None:
     """Write `vae.pt`, the networks and the tokenizer of a packed checkpoint.
 
     Args:
-        checkpoint: what `training.pack` wrote.
+        checkpoint: what `training.pack` wrote; its transformer goes to `few/`.
         folder: of the new run.
-        networks: name of the folder in it for the transformer and the text encoder, "flow" to train on.
+        teacher: folder of the transformer that goes to `flow/`, to train on and to learn from.
         tokenizer: folder for the tokenizer.
     """
     vae = AutoencoderKLWan.from_pretrained(checkpoint / "vae")
@@ -37,11 +38,11 @@ def unpack(checkpoint: Path, folder: Path, networks: str, tokenizer: Path) -> No
         "config": {name: vae.config[name] for name in config.VAE},
     }
     save(folder / "vae.pt", states)
-    transformer = WanTransformer3DModel.from_pretrained(checkpoint / "transformer")
     text_encoder = UMT5EncoderModel.from_pretrained(checkpoint / "text_encoder")
-    held = Networks(transformer, text_encoder)
-    save_networks(folder / networks, held, (transformer.state_dict(), text_encoder.state_dict()))
-    shutil.copyfile(folder / networks / TEXT_FILE, folder / TEXT_FILE)  # where stage 2 looks for it
+    for name, source in (("few", checkpoint / "transformer"), ("flow", teacher)):
+        held = Networks(WanTransformer3DModel.from_pretrained(source), text_encoder)
+        save_networks(folder / name, held, (held.transformer.state_dict(), text_encoder.state_dict()))
+    shutil.copyfile(folder / "flow" / TEXT_FILE, folder / TEXT_FILE)  # where stage 2 looks for it
     AutoTokenizer.from_pretrained(checkpoint / "tokenizer").save_pretrained(tokenizer)
 
 
@@ -50,10 +51,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--checkpoint", type=Path, required=True)
     parser.add_argument("--folder", type=Path, required=True)
-    parser.add_argument("--networks", default="flow")
+    parser.add_argument("--teacher", type=Path, required=True)
     parser.add_argument("--tokenizer", type=Path, required=True)
     args = parser.parse_args()
-    unpack(args.checkpoint, args.folder, args.networks, args.tokenizer)
+    unpack(args.checkpoint, args.folder, args.teacher, args.tokenizer)
 
 
 if __name__ == "__main__":

@@ -37,11 +37,13 @@ def test_a_result_becomes_its_rows_and_a_missing_one_is_left_out(
         "first_frame_ms": 775.35,
         "sustained_fps": 18.02,
         "speedup_vs_diffusers": 1.852,
+        "gpu_peak_bytes": 22_400_000_000,
+        "diffusers": {"gpu_peak_bytes": 39_230_000_000},
         "hardware": {"cpu": "Intel", "cores": 32, "gpus": ["NVIDIA H100", "NVIDIA H100"]},
     }
     (tmp_path / "true_size_longlive-5b.json").write_text(json.dumps(on_gpu), encoding="utf-8")
     lines = table.table().splitlines()[5:]
-    assert [line.split("**")[1] for line in lines] == ["0.78 s", "18.0 fps", "1.85×"]
+    assert [line.split("**")[1] for line in lines] == ["0.78 s", "18.0 fps", "1.85×", "22.40 GB / 39.23 GB"]
     assert all(line.endswith("| NVIDIA H100 |") for line in lines)
 
 

@@ -62,9 +62,12 @@ def test_from_nothing_to_a_pipeline(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     shown = pipeline("一只红色的球", height=64, width=64, num_frames=5, num_inference_steps=2, output_type="pt")
     assert shown.frames.shape == (1, 5, 3, 64, 64)
     again = tmp_path / "again"
-    _run(monkeypatch, unpack, "--checkpoint", packed, "--folder", again, "--tokenizer", again / "tokenizer")
-    for name in ("vae.pt", "flow/transformer.pt", "flow/text_encoder.pt"):
-        old = load(tmp_path / name.replace("flow", "few"))["weights"]
+    teacher = tmp_path / "teacher"
+    _run(monkeypatch, pack, "--folder", tmp_path, "--tokenizer", words, "--out", teacher)
+    back = ("--teacher", teacher / "transformer", "--folder", again, "--tokenizer", again / "tokenizer")
+    _run(monkeypatch, unpack, "--checkpoint", packed, *back)
+    for name in ("vae.pt", "few/transformer.pt", "flow/transformer.pt", "flow/text_encoder.pt"):
+        old = load(tmp_path / name)["weights"]
         new = load(again / name)["weights"]
         assert old.keys() == new.keys()
         assert all(torch.equal(old[key], new[key]) for key in old)
