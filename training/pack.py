@@ -53,19 +53,22 @@ def scheduler(flow_shift: float) -> UniPCMultistepScheduler:
     )
 
 
-def pack(folder: Path, networks: str, tokenizer: Path, out: Path, streaming: Streaming) -> None:
+def pack(folder: Path, networks: list[str], tokenizer: Path, out: Path, streaming: Streaming) -> None:
     """Write the checkpoint; an older one at the same place is replaced.
 
     Args:
         folder: of a run, with `vae.pt`.
-        networks: name of the folder in it with the transformer and the text encoder.
+        networks: name of the folder in it with the transformer and the text encoder. Of several, one trained on from
+            the other, the mean of the transformers is taken (model soups, arXiv 2203.05482), and the last text encoder.
         tokenizer: what `training.tokenizer` wrote.
         out: `WanPipeline.from_pretrained(out)` reads it.
 
     Raises:
         FileNotFoundError: when a stage of the run is missing.
     """
-    held = load_networks(folder / networks, "cpu")
+    *others, held = (load_networks(folder / name, "cpu") for name in networks)
+    states = [networks.transformer.state_dict() for networks in (*others, held)]
+    held.transformer.load_state_dict({name: torch.stack([s[name] for s in states]).mean(0) for name in states[0]})
     pipeline = WanPipeline(
         tokenizer=AutoTokenizer.from_pretrained(tokenizer),
         text_encoder=held.text_encoder.half(),
@@ -90,7 +93,7 @@ def main() -> None:
     """Pack one run."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--folder", type=Path, required=True)
-    parser.add_argument("--networks", default="flow")
+    parser.add_argument("--networks", nargs="+", default=["flow"], help="folder of the run, or several for their mean")
     parser.add_argument("--tokenizer", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--steps", type=int, default=4)
