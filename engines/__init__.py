@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from engines.checkpoint import Checkpoint
     from engines.compile import Precision
 
-BACKENDS: tuple[str, ...] = ("auto", "tensorrt", "torch", "openvino")
+BACKENDS: tuple[str, ...] = ("auto", "tensorrt", "torch", "compiled", "fp8", "openvino")
 _LOG = logging.getLogger(__name__)
 
 
@@ -29,7 +29,8 @@ def load_engines(checkpoint: Checkpoint, backend: str = "auto", *, stop: Callabl
         checkpoint: from `engines.checkpoint.read_checkpoint`.
         backend: one of `BACKENDS`; "auto" takes TensorRT on a GPU that it supports, else PyTorch on a GPU, else
             OpenVINO, else PyTorch on the CPU; the engines say why TensorRT was passed over. One that fails is
-            passed over for the next, and the engines say so.
+            passed over for the next, and the engines say so. "compiled" and "fp8" are PyTorch on a GPU as
+            `engines.tuning` has it: minutes at the start for a faster large model.
         stop: asked while engines are built; True ends that, and it counts as failed.
 
     Raises:
@@ -39,6 +40,7 @@ def load_engines(checkpoint: Checkpoint, backend: str = "auto", *, stop: Callabl
 
     from engines import torch_engine
     from engines.gpu import Reason, find_gpu, why_no_tensorrt
+    from engines.tuning import FP8_CAPABILITY, TUNINGS
 
     if backend not in BACKENDS:
         raise EngineError(f"backend {backend!r}; allowed: {', '.join(BACKENDS)}")
@@ -70,7 +72,13 @@ def load_engines(checkpoint: Checkpoint, backend: str = "auto", *, stop: Callabl
                 raise
             _LOG.warning("OpenVINO is passed over: %s", error)
             failed = Reason(str(error), f"OpenVINO 引擎不可用：{error}")
-    engines = torch_engine.load(checkpoint, device=torch.device("cuda" if has_cuda else "cpu"))
+    if backend in TUNINGS and not has_cuda:
+        raise EngineError(f"backend {backend!r} needs a GPU that PyTorch sees; without one: 'auto'")
+    if backend == "fp8" and (capability := torch.cuda.get_device_capability()) < FP8_CAPABILITY:
+        has, needs = (".".join(map(str, version)) for version in (capability, FP8_CAPABILITY))
+        raise EngineError(f"backend 'fp8' needs compute capability {needs}, this GPU has {has}; allowed: 'compiled'")
+    device = torch.device("cuda" if has_cuda else "cpu")
+    engines = torch_engine.load(checkpoint, device=device, tuning=TUNINGS.get(backend))
     return dataclasses.replace(engines, no_tensorrt=reason, passed_over=failed)
 
 

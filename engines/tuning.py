@@ -6,7 +6,7 @@ Owns applying it to the stateless steps. Does not know blocks or jobs.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from diffusers.models.activations import GELU
@@ -46,6 +46,11 @@ class Tuning:
 
 
 NOT_COMPILED = Tuning(channels_last=True, merged_upsampling=True, vae_frames=2)
+_COMPILED = replace(NOT_COMPILED, compile=True)
+TUNINGS = {"compiled": _COMPILED, "fp8": replace(_COMPILED, fp8_error=0.05, fp8_cache=True)}
+"""By name of the backend that a person chooses."""
+FP8_CAPABILITY = (8, 9)
+"""Compute capability from which on a GPU multiplies in FP8."""
 
 
 def tune_transformer(step: TransformerStep, tuning: Tuning) -> tuple[str, ...]:

@@ -56,6 +56,12 @@ class Plan:
     frame_height: int
     frame_width: int
 
+    @property
+    def last_new_shape(self) -> int:
+        """Index of the last block of a shape, latents and latents of context, that no block before it has."""
+        shapes = [(block.num_latents, len(block.context)) for block in self.blocks]
+        return max(shapes.index(shape) for shape in shapes)
+
 
 def plan(request: VideoRequest, grid: Grid) -> Plan:
     """Lay out the blocks of a request; the last one may make frames beyond `num_frames`, which are trimmed."""

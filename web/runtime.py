@@ -352,15 +352,16 @@ def _defaults(model: Model) -> dict[str, Any]:
 
 
 def _begin(request: VideoRequest, model: Model) -> None:
-    """Make the first two blocks of a clip and throw them away: every graph of that size is then compiled and warm."""
-    latest = 0
+    """Make a clip up to its last block of a new shape, and throw it away: every graph of its size is then warm."""
+    from pipeline import stream
+    from pipeline.blocks import plan
+
+    latest, last = 0, plan(request, model.spec.grid).last_new_shape
 
     def observe(progress: Progress) -> None:
         nonlocal latest
         latest = progress.block
 
-    from pipeline import stream
-
     with contextlib.suppress(Cancelled):
-        for _ in stream(request, model, known_styles=None, stop=lambda: latest > 1, observe=observe):
+        for _ in stream(request, model, known_styles=None, stop=lambda: latest > last, observe=observe):
             pass

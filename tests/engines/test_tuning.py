@@ -9,10 +9,22 @@ import pytest
 import torch
 from torch._dynamo.testing import CompileCounterWithBackend
 
+from engines import load_engines
+from engines.base import Engines
 from engines.checkpoint import Checkpoint
+from engines.errors import EngineError
 from engines.torch_engine import TorchVaeDecoder
 from engines.transformer_step import TransformerStep
-from engines.tuning import NOT_COMPILED, Tuning, _sample, tune_decoder, tune_transformer, tune_vae
+from engines.tuning import (
+    FP8_CAPABILITY,
+    NOT_COMPILED,
+    TUNINGS,
+    Tuning,
+    _sample,
+    tune_decoder,
+    tune_transformer,
+    tune_vae,
+)
 from engines.vae_step import CacheShapes, FramesStep, VaeStep
 
 
@@ -68,3 +80,29 @@ def test_a_tuned_decoder_is_one_graph(tiny_checkpoint: Checkpoint, first: bool) 
     torch._dynamo.reset()
     step.compile(fullgraph=True, dynamic=False, backend="eager")
     assert torch.equal(step(latents, *(torch.zeros(shape) for shape in shapes))[0], expected)
+
+
+@pytest.mark.parametrize("backend", ["torch", *TUNINGS])
+def test_a_backend_is_a_tuning(tiny_checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch, backend: str) -> None:
+    taken: list[tuple[str, Tuning | None]] = []
+
+    def load(_: Checkpoint, *, device: torch.device, tuning: Tuning | None) -> Engines:
+        taken.append((device.type, tuning))
+        return cpu
+
+    cpu = load_engines(tiny_checkpoint, "torch")
+    monkeypatch.setattr("engines.torch_engine.load", load)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: FP8_CAPABILITY)
+    load_engines(tiny_checkpoint, backend)
+    assert taken == [("cuda", TUNINGS.get(backend))]
+
+
+def test_a_tuning_needs_a_gpu(tiny_checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(EngineError, match="'fp8' needs a GPU"):
+        load_engines(tiny_checkpoint, "fp8")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: (8, 6))
+    with pytest.raises(EngineError, match=r"needs compute capability 8\.9, this GPU has 8\.6"):
+        load_engines(tiny_checkpoint, "fp8")

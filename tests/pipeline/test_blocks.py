@@ -36,3 +36,9 @@ def test_context_is_sink_and_window_without_repeats() -> None:
 def test_without_block_sizes_the_whole_clip_is_one_block() -> None:
     (block,) = plan(VideoRequest(prompt="猫", seconds=6), WHOLE).blocks
     assert (block.start, block.stop, block.context) == (0, 37, ())
+
+
+def test_the_last_block_of_a_new_shape() -> None:
+    request = VideoRequest(prompt="猫", seconds=4)
+    long_window = Grid(scale_spatial=16, scale_temporal=4, patch=2, first_block=8, block=8, sink=8, window=16)
+    assert [plan(request, grid).last_new_shape for grid in (EMBEDDED, WHOLE, long_window)] == [2, 0, 3]

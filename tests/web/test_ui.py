@@ -20,6 +20,7 @@ import pytest
 
 import styles
 from app import parse_args
+from pipeline.blocks import Grid
 from pipeline.errors import Cancelled, CheckpointError, RequestError, WanError
 from pipeline.progress import Observe, Progress, Stop
 from pipeline.request import FPS, SECONDS, SIZES, VideoRequest
@@ -197,25 +198,27 @@ class Loaded:
     """What a start-up needs of a model."""
 
     backend = "eager float32"
-    spec = SimpleNamespace(name="tiny", guidance_scale=1.0, num_inference_steps=4)
+    grid = Grid(scale_spatial=16, scale_temporal=4, patch=2, first_block=1, block=3, sink=1, window=3)
+    spec = SimpleNamespace(name="tiny", guidance_scale=1.0, num_inference_steps=4, grid=grid)
     sizes = None
     engines = SimpleNamespace(no_tensorrt=None, passed_over=None)
 
 
 @pytest.fixture
-def walk(monkeypatch: pytest.MonkeyPatch) -> list[VideoRequest]:
-    """Clips that were begun, in place of the walk itself."""
-    begun: list[VideoRequest] = []
+def walk(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
+    """Prompts of the clips that were begun, and how many blocks were made, in place of the walk itself."""
+    begun: list[tuple[str, int]] = []
 
     def stream(
         request: VideoRequest, _: Any, *, known_styles: object, stop: Stop, observe: Observe, **_o: object
     ) -> Iterator[Any]:
         assert known_styles is None
-        begun.append(request)
+        begun.append((request.prompt, 0))
         for block in range(9):
             observe(Progress("decode", block, 9, 0, 0, block))
             if stop():
                 raise Cancelled
+            begun[-1] = (request.prompt, block + 1)
             yield block
 
     monkeypatch.setattr("pipeline.stream", stream, raising=False)
@@ -231,14 +234,14 @@ def started(load: Any) -> runtime.Runtime:
     return made
 
 
-def test_ready_after_the_beginning_of_one_clip(walk: list[VideoRequest]) -> None:
+def test_ready_after_a_block_of_every_shape(walk: list[tuple[str, int]]) -> None:
     made = started(lambda: cast("Any", Loaded()))
     status = made.status()
     assert status["ready"]
     assert (status["model"], status["backend"]) == ("tiny", "eager float32")
     assert status["defaults"] == {"guidance": 1.0, "steps": 4}
     assert status["encoder"] in ("libx264", "h264_nvenc")
-    assert [request.prompt for request in walk] == ["warm up"]
+    assert walk == [("warm up", 3)]
     pieces = made.produce(VideoRequest(prompt="球", seed=1), lambda: False, lambda _: None)
     assert len(list(pieces)) == 9
 
