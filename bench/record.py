@@ -26,7 +26,7 @@ from web.studio_parts import NO_STYLE
 
 OUT = report.ROOT / "docs" / "session.webp"
 WIDTH, HEIGHT = 1280, 800
-PROMPT = "一只橙色的猫在草地上向右走"
+PROMPT = "一位红斗篷的少女在草地上慢慢向右走，黄昏"
 MAX_BYTES = 3_000_000
 QUALITIES = (70, 55, 40, 28, 18)
 REST_MS = 1500
