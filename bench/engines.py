@@ -148,14 +148,13 @@ def _diffusers(options: argparse.Namespace) -> dict[str, Any]:
     import diffusers
     import torch
 
+    from bench.whole_clip import whole_clip
     from engines.checkpoint import read_configs
-    from pipeline.blocks import plan as plan_blocks
     from pipeline.model import folder_of
     from pipeline.spec import read_spec
 
     folder = folder_of(options.model)
     spec = read_spec(read_configs(folder))
-    plan = plan_blocks(_request(options), spec.whole_clip().grid)
     device, dtype = ("cuda" if torch.cuda.is_available() else "cpu"), _dtype("eager")
     times: list[float] = []
     with _PeakMemory() as peak:
@@ -163,16 +162,7 @@ def _diffusers(options: argparse.Namespace) -> dict[str, Any]:
         pipe.set_progress_bar_config(disable=True)
         for _ in range(3):
             begin = time.perf_counter()
-            pipe(
-                prompt=options.prompt,
-                negative_prompt="",
-                width=plan.width * spec.grid.scale_spatial,
-                height=plan.height * spec.grid.scale_spatial,
-                num_frames=1 + spec.grid.scale_temporal * (plan.blocks[-1].stop - 1),
-                num_inference_steps=options.steps or spec.num_inference_steps,
-                guidance_scale=spec.guidance_scale,
-                generator=torch.Generator("cpu").manual_seed(0),
-            )
+            whole_clip(pipe, _request(options), spec)
             times.append(1000 * (time.perf_counter() - begin))
     label = f"diffusers {diffusers.__version__} · {str(dtype).removeprefix('torch.')}"
     return {"label": label, "peak_memory_bytes": peak.bytes, "total_ms": median(times[1:])}

@@ -26,6 +26,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from bench.random_checkpoint import MODELS, random_checkpoint, random_configs
 from bench.report import add_save, emit, median
+from bench.whole_clip import whole_clip
 from engines import torch_engine
 from engines.checkpoint import Checkpoint, read_checkpoint, read_configs
 from engines.tuning import Tuning
@@ -149,7 +150,6 @@ def _diffusers(options: argparse.Namespace) -> dict[str, Any]:
 
     device = _device()
     checkpoint, spec, request = _checkpoint(options, device), _spec(options), _request(options)
-    plan = plan_blocks(request, spec.whole_clip().grid)
     index = random_configs(options.model).index
     vae: Any = nn.Module.to(checkpoint.vae, dtype=checkpoint.transformer.dtype)
     parts: dict[str, Any] = {
@@ -168,21 +168,10 @@ def _diffusers(options: argparse.Namespace) -> dict[str, Any]:
         pipe.enable_model_cpu_offload()
     else:
         pipe.to(device)
-    scale = spec.grid.scale_spatial
 
     def run() -> float:
         begin = time.perf_counter()
-        pipe(
-            prompt=PROMPT,
-            negative_prompt="",
-            width=plan.width * scale,
-            height=plan.height * scale,
-            num_frames=1 + spec.grid.scale_temporal * (plan.blocks[-1].stop - 1),
-            num_inference_steps=options.steps or spec.num_inference_steps,
-            guidance_scale=options.guidance_scale,
-            generator=torch.Generator("cpu").manual_seed(0),
-            output_type="np",
-        )
+        whole_clip(pipe, request, spec)
         return 1000 * (time.perf_counter() - begin)
 
     run()

@@ -9,7 +9,7 @@ them in: a caller cuts and joins them along M and gives them back.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import torch
@@ -55,10 +55,14 @@ class Transformer(Protocol):
 
 @dataclass(slots=True)
 class VaeState:
-    """Feature caches between two latents of one clip; made by `VaeDecoder.start`, written by `decode`."""
+    """Feature caches between two latents of one clip; made by `VaeDecoder.start`, written by `decode`.
+
+    Attributes:
+        spare: what the next caches are written to, where a backend alternates between two sets.
+    """
 
     caches: list[Tensor]
-    spare: list[Tensor]
+    spare: list[Tensor] = field(default_factory=list[Tensor])
     num_latents: int = 0
 
 

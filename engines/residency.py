@@ -6,10 +6,24 @@ leaving the device costs no copy back. Does not know what a module computes.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 
 import torch
 from torch import Tensor, nn
+
+
+def turns(sizes: Mapping[str, int], free_bytes: int) -> tuple[str, ...]:
+    """What has to take turns so that weights fill at most half of the free memory: nothing, the text encoder, or all.
+
+    The other half is for latents, caches and activations.
+
+    Args:
+        sizes: bytes by name, "text_encoder" among them.
+    """
+    if 2 * sum(sizes.values()) <= free_bytes:
+        return ()
+    without_text = sum(sizes.values()) - sizes["text_encoder"]
+    return ("text_encoder",) if 2 * without_text <= free_bytes else tuple(sizes)
 
 
 class Residency:

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from engines.base import Engines, VaeState
 from engines.checkpoint import Checkpoint
+from engines.residency import turns
 from engines.tensorrt_library import Library
 from engines.tensorrt_plan import Plan, Session
 from engines.torch_engine import TorchVaeEncoder
@@ -82,7 +83,7 @@ class TensorRtVaeDecoder:
 
     def start(self, height: int, width: int) -> VaeState:
         zero = torch.zeros((), dtype=self._next.dtypes["cache_0"], device=self._device)
-        return VaeState(caches=[zero.expand(shape) for shape in self._shapes(height, width)], spare=[])
+        return VaeState(caches=[zero.expand(shape) for shape in self._shapes(height, width)])
 
     def decode(self, latents: Tensor, state: VaeState) -> Tensor:
         engine = self._next if state.num_latents else self._first
@@ -114,8 +115,9 @@ def load(
         EngineError: a plan cannot be read here.
     """
     device = torch.device("cuda", torch.cuda.current_device())
-    turns = _taking_turns(plans, device) if taking_turns is None else taking_turns
-    session = Session(library, device, cuda_graphs=cuda_graphs, taking_turns=turns)
+    if taking_turns is None:
+        taking_turns = _taking_turns(plans, device)
+    session = Session(library, device, cuda_graphs=cuda_graphs, taking_turns=taking_turns)
     kernels = plans.parent / "kernels"
 
     def plan(name: str) -> Plan:
@@ -134,12 +136,5 @@ def load(
 
 
 def _taking_turns(plans: Path, device: torch.device) -> tuple[str, ...]:
-    """What has to leave so that plans fill at most half of the free memory: nothing, the text encoder, or each one.
-
-    The other half is for latents, caches and activations.
-    """
     sizes = {name: (plans / f"{name}.plan").stat().st_size for name in _PLANS}
-    half = torch.cuda.mem_get_info(device)[0] / 2
-    if sum(sizes.values()) <= half:
-        return ()
-    return ("text_encoder",) if sum(sizes.values()) - sizes["text_encoder"] <= half else _PLANS
+    return turns(sizes, torch.cuda.mem_get_info(device)[0])

@@ -20,7 +20,7 @@ from transformers import PreTrainedModel
 from engines import fp8
 from engines.base import Engines, VaeState
 from engines.checkpoint import Checkpoint
-from engines.residency import Residency
+from engines.residency import Residency, turns
 from engines.transformer_step import TextKeysValues, TimeEmbedding, TransformerStep, rotary_tables
 from engines.tuning import NOT_COMPILED, Tuning, tune_decoder, tune_transformer, tune_vae
 from engines.vae_step import CacheShapes, FramesStep, VaeStep
@@ -146,7 +146,7 @@ class TorchVaeDecoder:
             torch.empty(shape, device=self._device, dtype=self._dtype, memory_format=self._layout).zero_()
             for shape in self._shapes(height, width)
         ]
-        return VaeState(caches=caches, spare=[])
+        return VaeState(caches=caches)
 
     @torch.inference_mode()
     def decode(self, latents: Tensor, state: VaeState) -> Tensor:
@@ -218,14 +218,6 @@ def load(
 
 
 def _taking_turns(checkpoint: Checkpoint, device: torch.device, dtype: torch.dtype) -> tuple[str, ...]:
-    """What has to leave so that weights fill at most half of the free memory: nothing, the text encoder, or each one.
-
-    The other half is for latents, caches and activations.
-    """
-    modules = {name: getattr(checkpoint, name) for name in ("text_encoder", "transformer", "transformer_2")}
+    modules = {name: getattr(checkpoint, name) for name in (_TEXT_ENCODER, "transformer", "transformer_2")}
     sizes = {n: sum(p.numel() for p in m.parameters()) * dtype.itemsize for n, m in modules.items() if m is not None}
-    free_bytes = torch.cuda.mem_get_info(device)[0]
-    if 2 * sum(sizes.values()) <= free_bytes:
-        return ()
-    without_text = sum(sizes.values()) - sizes["text_encoder"]
-    return ("text_encoder",) if 2 * without_text <= free_bytes else tuple(sizes)
+    return turns(sizes, torch.cuda.mem_get_info(device)[0])

@@ -1,4 +1,4 @@
-"""How the PyTorch engines are sped up: compilation and FP8. All of it is off unless it is asked for.
+"""How the PyTorch engines are sped up: what costs a GPU nothing, compilation and FP8.
 
 Owns applying it to the stateless steps. Does not know blocks or jobs.
 """

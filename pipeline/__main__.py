@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from engines import BACKENDS
 from engines.arenas import use_one_arena
 from pipeline.encode import Fragment, InitSegment, finish
 from pipeline.errors import RequestError, WanError
@@ -121,7 +122,7 @@ def _parse(args: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=-1, help="-1: random, shown afterwards")
     parser.add_argument("--batch-size", type=int, default=1)
     parser.add_argument("--model", help="hub id or folder in diffusers layout (default: the embedded model)")
-    parser.add_argument("--backend", default="auto", help="auto, tensorrt, torch, compiled, fp8 or openvino")
+    parser.add_argument("--backend", default="auto", help=f"one of {', '.join(BACKENDS)}")
     parser.add_argument("--json", action="store_true", help="one JSON object a clip instead of text")
     return parser.parse_args(args)
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 from torch import nn
 
 from engines.checkpoint import Checkpoint
-from engines.residency import Residency
+from engines.residency import Residency, turns
 from engines.torch_engine import TorchTextEncoder, TorchTransformer, load
 
 CPU = torch.device("cpu")
@@ -95,3 +96,11 @@ def test_padding_is_not_encoded_and_comes_out_as_zeros(tiny_checkpoint: Checkpoi
         ids[:, :used], mask[:, :used] = torch.arange(3, 15).repeat(20)[:used], 1
         expected = tiny_checkpoint.text_encoder(ids, mask).last_hidden_state * mask.unsqueeze(-1)
         assert (encoder.encode(ids, mask) - expected).abs().max() <= 1e-5
+
+
+@pytest.mark.parametrize(
+    ("free_bytes", "expected"),
+    [(60, ()), (59, ("text_encoder",)), (40, ("text_encoder",)), (39, ("text_encoder", "b"))],
+)
+def test_what_takes_turns_follows_from_the_free_memory(free_bytes: int, expected: tuple[str, ...]) -> None:
+    assert turns({"text_encoder": 10, "b": 20}, free_bytes) == expected
