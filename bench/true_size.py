@@ -26,8 +26,9 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from bench.random_checkpoint import MODELS, random_checkpoint, random_configs
 from bench.report import add_save, emit, median
+from bench.vae_difference import vae_differences
 from bench.whole_clip import whole_clip
-from engines import torch_engine
+from engines import fp8_attention, torch_engine
 from engines.checkpoint import Checkpoint, read_checkpoint, read_configs
 from engines.tuning import Tuning
 from engines.vae_step import CacheShapes, VaeStep
@@ -95,8 +96,12 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--vae-frames", type=int, help="decoded at a time where they are largest; default: all")
     parser.add_argument("--fp8-error", type=float, help="largest relative error of the velocity; default: no FP8")
     parser.add_argument(
+        "--fp8-attention", action="store_true", default=None, help="within --fp8-error, see engines.fp8_attention"
+    )
+    parser.add_argument(
         "--text-waits", action="store_true", help="the text encoder is on the GPU only while it computes"
     )
+    parser.add_argument("--differences", action="store_true", help="also how far the VAE's frames are from eager ones")
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--skip-diffusers", action="store_true")
     parser.add_argument("--part", choices=tuple(_PARTS), help="measure this side alone, in this process")
@@ -117,13 +122,15 @@ def _ours(options: argparse.Namespace) -> dict[str, Any]:
     device = _device()
     checkpoint, spec = _checkpoint(options, device), _spec(options)
     tuning = Tuning(**{field.name: getattr(options, field.name) for field in dataclasses.fields(Tuning)})
+    if options.fp8_attention:
+        tuning = dataclasses.replace(tuning, fp8_attention=fp8_attention.find() or fp8_attention.emulated)
     turns = ("text_encoder",) if options.text_waits else None
     begin = time.perf_counter()
     model = Model(
         spec, checkpoint.tokenizer, torch_engine.load(checkpoint, device=device, taking_turns=turns, tuning=tuning)
     )
     vae_tflop = {first: _vae_tflop(checkpoint, first=first) for first in (True, False)}
-    sizes = _sizes(checkpoint)
+    sizes, vae = _sizes(checkpoint), checkpoint.vae
     del checkpoint
     gc.collect()
     if device.type == "cuda":
@@ -139,8 +146,16 @@ def _ours(options: argparse.Namespace) -> dict[str, Any]:
     figures: dict[str, Any] = {name: median(run[name] for run in runs) for name in runs[0]}
     figures |= {"gpu_peak_bytes": peak.bytes, "warm_up_ms": round(warm_up_ms), "runs": runs}
     if options.minute:
-        figures["minute"] = _stream(model, LongRequest(**dataclasses.asdict(request)))
+        figures["four_seconds"] = _stream(model, dataclasses.replace(request, seconds=4))
+        with PeakWatch(MemoryMonitor()) as peak:
+            figures["minute"] = _stream(model, LongRequest(**dataclasses.asdict(request)))
+        figures["minute"]["gpu_peak_bytes"] = peak.bytes
     figures |= _stages(model, request, sizes, vae_tflop)
+    if isinstance(transformer := model.engines.transformer, torch_engine.TorchTransformer):
+        figures["fp8"] = dataclasses.asdict(transformer.fp8)
+    plan = plan_blocks(request, spec.grid)
+    if options.differences:
+        figures["vae_difference"] = vae_differences(model.engines.vae_decoder, vae, (plan.height, plan.width), device)
     return figures | {"precision": model.backend, "device": _device_name(device), "settings": _settings(options, spec)}
 
 

@@ -38,7 +38,7 @@ def load_engines(checkpoint: Checkpoint, backend: str = "auto", *, stop: Callabl
     """
     import torch
 
-    from engines import torch_engine
+    from engines import fp8_attention, torch_engine
     from engines.gpu import Reason, find_gpu, why_no_tensorrt
     from engines.tuning import FP8_CAPABILITY, TUNINGS
 
@@ -78,7 +78,10 @@ def load_engines(checkpoint: Checkpoint, backend: str = "auto", *, stop: Callabl
         has, needs = (".".join(map(str, version)) for version in (capability, FP8_CAPABILITY))
         raise EngineError(f"backend 'fp8' needs compute capability {needs}, this GPU has {has}; allowed: 'compiled'")
     device = torch.device("cuda" if has_cuda else "cpu")
-    engines = torch_engine.load(checkpoint, device=device, tuning=TUNINGS.get(backend))
+    tuning = TUNINGS.get(backend)
+    if backend == "fp8":
+        tuning = dataclasses.replace(TUNINGS["fp8"], fp8_attention=fp8_attention.find())
+    engines = torch_engine.load(checkpoint, device=device, tuning=tuning)
     return dataclasses.replace(engines, no_tensorrt=reason, passed_over=failed)
 
 

@@ -71,7 +71,8 @@ class _Transformer(nn.Module):
     """The step with its time embedding; rotary tables come as a grid, whose sides follow from the latents'.
 
     Args:
-        gives_context: whether keys and values are an output, for the blocks behind.
+        gives_context: whether keys and values are an output, for the blocks behind, and an input from those before.
+            Where they are not, attention is over the latents alone: joined with nothing, it would not be fused.
     """
 
     def __init__(self, transformer: WanTransformer3DModel, dtype: torch.dtype, *, gives_context: bool) -> None:
@@ -84,14 +85,14 @@ class _Transformer(nn.Module):
             parameter.data = parameter.data.to(torch.float32 if keep else dtype)
 
     def forward(
-        self, latents: Tensor, timesteps: Tensor, text: Tensor, cos: Tensor, sin: Tensor, cache: Tensor
+        self, latents: Tensor, timesteps: Tensor, text: Tensor, cos: Tensor, sin: Tensor, cache: Tensor | None = None
     ) -> tuple[Tensor, ...]:
         """As `TransformerStep.forward`, but timesteps [F] and cos, sin [F, h/2, w/2, head_dim / 2]."""
         tables = cos.flatten(0, 2), sin.flatten(0, 2)
-        given = (latents.to(self.dtype), self.time(timesteps), text, *tables, cache)
-        if not self.gives_context:
+        given = (latents.to(self.dtype), self.time(timesteps), text, *tables)
+        if cache is None:
             return (self.step.velocity(*given).float(),)
-        velocity, own = self.step(*given)
+        velocity, own = self.step(*given, cache)
         return velocity.float(), own
 
 
@@ -121,8 +122,8 @@ def graph(
         tokens: of a prompt.
         precision: of the transformer and the VAE.
         text_precision: of the text encoder and the text keys and values.
-        gives_context: whether the transformer's keys and values are an output, gigabytes of a large model; not needed
-            where no block attends to another's.
+        gives_context: whether keys and values are an output of the transformer, gigabytes of a large model, and an
+            input; not needed where no block attends to another's.
         fused_attention: write the transformer's attention and norms as operators of their own, which older runtimes
             do not read, instead of as products and sums.
     """
@@ -162,13 +163,15 @@ def _transformer_graph(module: _Transformer, transformer: WanTransformer3DModel,
         "text": torch.zeros(layers, 2, heads, tokens, dim, dtype=module.dtype),
         "cos": cos.view(grid),
         "sin": sin.view(grid),
-        "cache": torch.zeros(layers, 2, heads, context, dim, dtype=module.dtype),
     }
     f, r, c = Dim("frames", min=1, max=4096), Dim("rows", min=1, max=4096), Dim("columns", min=1, max=4096)
     table = {0: f, 1: r, 2: c}
-    dims = ({2: f, 3: p_h * r, 4: p_w * c}, {0: f}, {}, table, table, {3: Dim("context", min=0, max=1 << 24)})
-    outputs = ("velocity", "keys_values") if module.gives_context else ("velocity",)
-    return Graph(module, inputs, outputs, dims, opset)
+    dims = ({2: f, 3: p_h * r, 4: p_w * c}, {0: f}, {}, table, table)
+    if not module.gives_context:
+        return Graph(module, inputs, ("velocity",), dims, opset)
+    inputs["cache"] = torch.zeros(layers, 2, heads, context, dim, dtype=module.dtype)
+    dims = (*dims, {3: Dim("context", min=0, max=1 << 24)})
+    return Graph(module, inputs, ("velocity", "keys_values"), dims, opset)
 
 
 def _vae_graph(checkpoint: Path, first: bool, dtype: torch.dtype) -> Graph:

@@ -41,7 +41,11 @@ class Fp8Linear(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """x [..., in] float -> [..., out] of the same dtype."""
         rows, scale = _rows_to_fp8(x.reshape(-1, x.shape[-1]))
-        if x.is_cuda:
+        return self.product(rows, scale, x.dtype).view(*x.shape[:-1], -1)
+
+    def product(self, rows: Tensor, scale: Tensor, dtype: torch.dtype) -> Tensor:
+        """rows [n, in] e4m3 and their scales, float32 [n, 1] -> [n, out] of `dtype`."""
+        if rows.is_cuda:
             out = torch._scaled_mm(  # pyright: ignore[reportPrivateUsage]
                 rows,
                 self.weight.t(),
@@ -52,12 +56,14 @@ class Fp8Linear(nn.Module):
             )
         else:
             out = (rows.float() @ self.weight.float().t()) * scale * self.weight_scale.t()
-        out = out.to(x.dtype).view(*x.shape[:-1], -1)
+        out = out.to(dtype)
         return out if self.bias is None else out + self.bias
 
 
 def to_cache(keys_values: Tensor) -> Tensor:
     """Keys and values to e4m3 without a scale: keys are normed, so that both lie well within its range."""
+    if keys_values.dtype == CACHE_DTYPE:
+        return keys_values
     return keys_values.clamp(-_LARGEST, _LARGEST).to(_E4M3)
 
 
@@ -82,7 +88,7 @@ def measure(module: nn.Module, groups: Mapping[str, list[str]], run: Callable[[]
     for group, names in groups.items():
         held = {name: module.get_submodule(name) for name in names}
         quantise(module, names)
-        errors[group] = _relative(run(), exact)
+        errors[group] = relative_error(run(), exact)
         for name, linear in held.items():
             module.set_submodule(name, linear)
     return errors
@@ -106,13 +112,17 @@ def choose(errors: Mapping[str, float], sizes: Mapping[str, int], budget: float)
     return tuple(sorted(chosen))
 
 
-def quantise_within(module: nn.Module, run: Callable[[], Tensor], budget: float) -> tuple[tuple[str, ...], float]:
+def quantise_within(
+    module: nn.Module, run: Callable[[], Tensor], budget: float, exact: Tensor
+) -> tuple[tuple[str, ...], float]:
     """Quantise as much of the module as keeps the measured relative error of `run()` within `budget`.
+
+    Args:
+        exact: what `run()` gives with nothing in FP8; the error with no linear in FP8 is within `budget`.
 
     Returns:
         the names of the linears that are FP8 now, and the error measured with all of them.
     """
-    exact = run()
     originals = linears(module)
     groups = kinds(originals)
     sizes = {group: sum(originals[name].weight.numel() for name in names) for group, names in groups.items()}
@@ -121,8 +131,8 @@ def quantise_within(module: nn.Module, run: Callable[[], Tensor], budget: float)
     while True:
         chosen = tuple(sorted(name for group in choose(errors, sizes, allowance) for name in groups[group]))
         quantise(module, chosen)
-        error = _relative(run(), exact)
-        if error <= budget:
+        error = relative_error(run(), exact)
+        if error <= budget or not chosen:
             return chosen, error
         for name in chosen:  # errors that are not independent add up to more: try with less
             module.set_submodule(name, originals[name])
@@ -143,5 +153,6 @@ def _rows_to_fp8(x: Tensor) -> tuple[Tensor, Tensor]:
     return (x.float() / scale).clamp(-_LARGEST, _LARGEST).to(_E4M3), scale
 
 
-def _relative(a: Tensor, b: Tensor) -> float:
+def relative_error(a: Tensor, b: Tensor) -> float:
+    """Of `a` against `b`, in the Euclidean norm."""
     return float((a.float() - b.float()).norm() / b.float().norm())

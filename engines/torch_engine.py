@@ -20,9 +20,10 @@ from transformers import PreTrainedModel
 from engines import fp8
 from engines.base import Engines, VaeState
 from engines.checkpoint import Checkpoint
+from engines.errors import EngineError
 from engines.residency import Residency, turns
 from engines.transformer_step import TextKeysValues, TimeEmbedding, TransformerStep, rotary_tables
-from engines.tuning import NOT_COMPILED, Tuning, tune_decoder, tune_transformer, tune_vae
+from engines.tuning import NOT_COMPILED, Quantised, Tuning, tune_decoder, tune_transformer, tune_vae
 from engines.vae_step import CacheShapes, FramesStep, VaeStep
 
 _TEXT_ENCODER = "text_encoder"
@@ -81,8 +82,7 @@ class TorchTransformer:
         self._text.text_embedder = copy.deepcopy(self._text.text_embedder).to(dtype)
         self._text.attentions = nn.ModuleList(cast(nn.Module, block.attn2) for block in self._step.blocks)  # shared
         self._fp8_cache = tuning is not None and tuning.fp8_cache
-        if tuning is not None:
-            self.fp8_linears = tune_transformer(self._step.to(residency.device), tuning)
+        self.fp8 = Quantised() if tuning is None else tune_transformer(self._step.to(residency.device), tuning)
         residency.add(name, self._time, self._text, self._step)
         transformer.rope.to(residency.device)  # tables are made where they are used
 
@@ -126,16 +126,18 @@ class TorchTransformer:
 
 
 class TorchVaeDecoder:
-    """`VaeDecoder` on one device."""
+    """`VaeDecoder` on one device, in float16 on a GPU: as fast as bfloat16 and eight times as exact.
 
-    def __init__(
-        self, vae: AutoencoderKLWan, device: torch.device, dtype: torch.dtype, tuning: Tuning | None = None
-    ) -> None:
-        self._device, self._dtype = device, dtype
+    Where a checkpoint's activations leave float16's range, the clip ends with an error and bfloat16 serves all others.
+    """
+
+    def __init__(self, vae: AutoencoderKLWan, device: torch.device, tuning: Tuning | None = None) -> None:
+        self._device = device
+        self._dtype = torch.float32 if device.type == "cpu" else torch.float16
         own, tuning = copy.deepcopy(vae), tuning or Tuning()
         tune_decoder(own.decoder, tuning)
         steps = (VaeStep(own, first=first, in_place=True, together=tuning.vae_frames) for first in (True, False))
-        self._steps = [FramesStep(step).to(device, dtype) for step in steps]
+        self._steps = [FramesStep(step).to(device, self._dtype) for step in steps]
         for step in self._steps:
             tune_vae(step, tuning)
         self._shapes = CacheShapes(vae)
@@ -153,8 +155,20 @@ class TorchVaeDecoder:
         step = self._steps[min(state.num_latents, 1)]
         pixels, *_ = step(latents.to(self._dtype), *state.caches)
         state.num_latents += 1
+        is_finite = state.caches[-1].isfinite().all() if self._dtype == torch.float16 else None
         # Memory that the GPU writes to directly is asked for once and taken again when the caller has let go of it.
-        return torch.empty(pixels.shape, dtype=pixels.dtype, pin_memory=pixels.is_cuda).copy_(pixels)
+        made = torch.empty(pixels.shape, dtype=pixels.dtype, pin_memory=pixels.is_cuda).copy_(pixels)
+        if is_finite is not None and not is_finite:
+            self._leave_float16()
+            raise EngineError(
+                "the VAE of this checkpoint leaves float16's range; it computes in bfloat16 from now on: start again"
+            )
+        return made
+
+    def _leave_float16(self) -> None:
+        self._dtype = torch.bfloat16
+        for step in self._steps:
+            step.to(self._dtype)
 
 
 class TorchVaeEncoder:
@@ -187,7 +201,7 @@ def load(
     taking_turns: Collection[str] | None = None,
     tuning: Tuning | None = None,
 ) -> Engines:
-    """All engines in float32 on the CPU, in bfloat16 on a GPU.
+    """All engines in float32 on the CPU; in bfloat16 on a GPU, the VAE's decoder in float16.
 
     Args:
         taking_turns: which of text_encoder, transformer and transformer_2 are on the device only while they compute;
@@ -208,7 +222,7 @@ def load(
     return Engines(
         text_encoder=text_encoder,
         transformer=TorchTransformer(checkpoint.transformer, residency, dtype, tuning=tuning),
-        vae_decoder=TorchVaeDecoder(checkpoint.vae, device, dtype, tuning),
+        vae_decoder=TorchVaeDecoder(checkpoint.vae, device, tuning),
         device=device,
         label=" · ".join(part for part in parts if part),
         transformer_2=None if second is None else TorchTransformer(second, residency, dtype, "transformer_2", tuning),

@@ -17,6 +17,9 @@ import torch.nn.functional as F
 from diffusers.models.transformers.transformer_wan import WanAttention, WanTransformer3DModel, WanTransformerBlock
 from torch import Tensor, nn
 
+from engines import fp8
+from engines.fp8_attention import Attention
+
 CompileOptions = dict[str, "str | int | bool | Callable[..., Any]"]  # as torch.compile has it
 
 
@@ -77,6 +80,7 @@ class TransformerStep(nn.Module):
             transformer.config["num_attention_heads"],
             transformer.config["attention_head_dim"],
         )
+        self.fp8_attention: Attention | None = None
         self._run_layer = self._layer
 
     def forward(
@@ -93,7 +97,8 @@ class TransformerStep(nn.Module):
             cache: [layers, 2, heads, M, head_dim], keys (rotated) and values of earlier tokens; M may be 0.
 
         Returns:
-            velocity [1, C, F, h, w] and this block's own keys and values [layers, 2, heads, N, head_dim].
+            velocity [1, C, F, h, w] and this block's own keys and values [layers, 2, heads, N, head_dim], e4m3 where
+            `fp8_attention` is set.
         """
         own: list[Tensor] = []
         velocity = self.velocity(latents, time, text, cos, sin, cache, keep=own.append)
@@ -106,11 +111,15 @@ class TransformerStep(nn.Module):
         text: Tensor,
         cos: Tensor,
         sin: Tensor,
-        cache: Tensor,
+        cache: Tensor | None = None,
         *,
         keep: Callable[[Tensor], None] | None = None,
     ) -> Tensor:
-        """As `forward`; each layer's own keys and values are given to `keep`, or forgotten at once."""
+        """As `forward`; each layer's own keys and values are given to `keep`, or forgotten at once.
+
+        Args:
+            cache: None where there are no earlier tokens.
+        """
         _, _, num_frames, height, width = latents.shape
         _, p_h, p_w = self.patch_size
         grid = (num_frames, height // p_h, width // p_w)
@@ -118,7 +127,9 @@ class TransformerStep(nn.Module):
         modulation, temb = time[:, :6], time[:, 6:]
         for i, module in enumerate(self.blocks):
             block = cast(WanTransformerBlock, module)
-            x, keys_values = self._run_layer(block, x, modulation, text[i], cos, sin, cache[i])
+            x, keys_values = self._run_layer(
+                block, x, modulation, text[i], cos, sin, None if cache is None else cache[i]
+            )
             if keep is not None:
                 keep(keys_values)
         shift, scale = (self.scale_shift_table.unsqueeze(2) + temb).unbind(1)
@@ -137,7 +148,7 @@ class TransformerStep(nn.Module):
         text: Tensor,
         cos: Tensor,
         sin: Tensor,
-        cache: Tensor,
+        cache: Tensor | None,
     ) -> tuple[Tensor, Tensor]:
         """x [F, n, D] through one layer, and its own keys and values."""
         table = block.scale_shift_table.unsqueeze(2) + modulation
@@ -149,7 +160,7 @@ class TransformerStep(nn.Module):
         return (x + out * ff_gate).to(x.dtype), keys_values
 
     def _self_attention(
-        self, attn: WanAttention, x: Tensor, cos: Tensor, sin: Tensor, cache: Tensor
+        self, attn: WanAttention, x: Tensor, cos: Tensor, sin: Tensor, cache: Tensor | None
     ) -> tuple[Tensor, Tensor]:
         frames, tokens, dim = x.shape
         x = x.reshape(1, frames * tokens, dim)
@@ -157,9 +168,13 @@ class TransformerStep(nn.Module):
         key = _rotate(_heads(attn.norm_k(attn.to_k(x)), attn.heads), cos, sin)
         value = _heads(attn.to_v(x), attn.heads)
         own = torch.cat([key, value])
-        if cache.dtype != own.dtype:
-            cache = cache.to(own.dtype)  # layer by layer: all of it at once would take what FP8 saves
-        context = torch.cat([cache, own], dim=2)
+        if self.fp8_attention is not None:
+            own = fp8.to_cache(own)
+        # Cast layer by layer: all of it at once would take what FP8 saves.
+        context = own if cache is None else torch.cat([cache.to(own.dtype), own], dim=2)
+        if self.fp8_attention is not None:
+            rows, scale = self.fp8_attention(query, context, value)
+            return _project_fp8(attn.to_out[0], rows[0], scale, x.dtype).view(frames, tokens, dim), own
         out = F.scaled_dot_product_attention(query, context[:1], context[1:])
         return attn.to_out[0](_merge(out)).view(frames, tokens, dim), own
 
@@ -215,6 +230,13 @@ def _rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
 
 def _heads(x: Tensor, heads: int) -> Tensor:
     return x.unflatten(2, (heads, -1)).transpose(1, 2)
+
+
+def _project_fp8(linear: nn.Module, rows: Tensor, scale: Tensor, dtype: torch.dtype) -> Tensor:
+    """A linear of rows [n, in] e4m3 with one scale."""
+    if isinstance(linear, fp8.Fp8Linear):
+        return linear.product(rows, scale.expand(rows.shape[0]).unsqueeze(1), dtype)
+    return linear((rows.float() * scale).to(dtype))
 
 
 def _merge(x: Tensor) -> Tensor:

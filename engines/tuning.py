@@ -14,6 +14,7 @@ from diffusers.models.autoencoders.autoencoder_kl_wan import WanDecoder3d
 from torch import Tensor, nn
 
 from engines import fp8, vae_convs
+from engines.fp8_attention import Attention
 from engines.transformer_step import CompileOptions, TransformerStep
 
 
@@ -24,7 +25,9 @@ class Tuning:
     Attributes:
         compile: `torch.compile` of each transformer layer (one graph for all of them) and of the VAE steps.
         cuda_graphs: let compiled graphs be replayed as CUDA graphs.
-        fp8_error: largest relative error of the velocity that FP8 linears may make together; None makes none.
+        fp8_error: largest relative error of the velocity that FP8 may make; None takes no FP8 for products.
+        fp8_attention: what computes self-attention in FP8, see `engines.fp8_attention`; its error comes first, linears
+            get what is left of `fp8_error`. Needs `fp8_error`, and pays with `fp8_cache`.
         channels_last: the VAE's weights and activations with channels innermost.
         fp8_cache: keep keys and values of earlier latents in FP8, at half the memory.
         merged_upsampling: the VAE's upsampling and the convolution behind it as one, see `engines.vae_convs`.
@@ -36,13 +39,15 @@ class Tuning:
     fp8_error: float | None = None
     channels_last: bool = False
     fp8_cache: bool = False
+    fp8_attention: Attention | None = None
     merged_upsampling: bool = False
     vae_frames: int | None = None
 
     @property
     def label(self) -> str:
         """For people: what is on, such as "fp8 · compiled"; "" where nothing is."""
-        return " · ".join(name for name, on in (("fp8", self.fp8_error is not None), ("compiled", self.compile)) if on)
+        fp8 = "fp8 with attention" if self.fp8_attention is not None else "fp8"
+        return " · ".join(name for name, on in ((fp8, self.fp8_error is not None), ("compiled", self.compile)) if on)
 
 
 NOT_COMPILED = Tuning(channels_last=True, merged_upsampling=True, vae_frames=2)
@@ -53,19 +58,47 @@ FP8_CAPABILITY = (8, 9)
 """Compute capability from which on a GPU multiplies in FP8."""
 
 
-def tune_transformer(step: TransformerStep, tuning: Tuning) -> tuple[str, ...]:
-    """Apply to a transformer step, on its device and in its precision; returns the names of its FP8 linears."""
-    chosen: tuple[str, ...] = ()
+@dataclass(frozen=True, slots=True)
+class Quantised:
+    """What a transformer step computes in FP8.
+
+    Attributes:
+        linears: their names.
+        attention: whether self-attention is.
+        error: relative error of the velocity that all of it makes on random inputs.
+    """
+
+    linears: tuple[str, ...] = ()
+    attention: bool = False
+    error: float = 0.0
+
+
+def tune_transformer(step: TransformerStep, tuning: Tuning) -> Quantised:
+    """Apply to a transformer step, on its device and in its precision."""
+    quantised = Quantised()
     if tuning.fp8_error is not None:
-        sample = _sample(step)
         with torch.inference_mode():
-            chosen, _ = fp8.quantise_within(step, lambda: step(*sample)[0], tuning.fp8_error)
+            quantised = _quantise(step, tuning.fp8_error, tuning.fp8_attention)
     if tuning.compile:
         for name, module in list(step.named_modules()):
             if isinstance(module, GELU) and module.approximate == "tanh":
                 step.set_submodule(name, _SigmoidGelu(module))
         step.compile_layers(_options(tuning))
-    return chosen
+    return quantised
+
+
+def _quantise(step: TransformerStep, budget: float, attention: Attention | None) -> Quantised:
+    sample = _sample(step)
+
+    def run() -> Tensor:
+        return step(*sample)[0]
+
+    exact = run()
+    step.fp8_attention = attention
+    if fp8.relative_error(run(), exact) > budget:
+        step.fp8_attention = None
+    linears, error = fp8.quantise_within(step, run, budget, exact)
+    return Quantised(linears, step.fp8_attention is not None, error)
 
 
 class _SigmoidGelu(nn.Module):

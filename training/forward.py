@@ -7,7 +7,8 @@ and to the block before it. The context is clean, at timestep 0, and its keys an
 Every block behind the first two has the same shape (3 latents that look at 7): a batch of dense attentions, no mask.
 
 Unlike the class's own forward pass, modulation is computed once a latent, not once a token, and positions are given. A
-layer is three pieces with an attention between each two: the pieces can be compiled, the attentions are left alone.
+layer is three pieces with an attention between each two: the pieces can be compiled, the attentions are left alone. The
+pieces see latents in one row, whichever clip they belong to, so that a compiler makes one graph for all lengths.
 """
 
 from __future__ import annotations
@@ -48,14 +49,18 @@ class Pieces:
 
 @dataclass(frozen=True, slots=True)
 class Tokens:
-    """Patched latents and all that every layer needs with them."""
+    """Patched latents and all that every layer needs with them; L = B * latents."""
 
-    hidden: Tensor  # [B, latents, tokens, D]
+    hidden: Tensor  # [L, tokens, D]
     text: Tensor  # [B, T, D]
-    modulation: Tensor  # [B, latents, 6, D] fp32
+    modulation: Tensor  # [L, 6, D] fp32
     time: Tensor  # [B, latents, D]
-    cos: Tensor  # [B, latents, tokens, 1, head_dim / 2]
+    cos: Tensor  # [L, tokens, 1, head_dim / 2]
     sin: Tensor
+
+    def by_clip(self, x: Tensor) -> Tensor:
+        """[L, ...] -> [B, latents, ...]."""
+        return x.unflatten(0, self.time.shape[:2])
 
 
 def cached_forward(
@@ -96,7 +101,7 @@ def cached_forward(
 
     for block in model.blocks:
         hidden = _layer(block, hidden, tokens, attend, pieces or Pieces.plain())
-    return _project(model, hidden, tokens.time, latents), own
+    return _project(model, tokens.by_clip(hidden), tokens.time, latents), own
 
 
 def separate_forward(
@@ -130,7 +135,7 @@ def separate_forward(
 
     for block in model.blocks:
         hidden = _layer(block, hidden, tokens, attend, pieces or Pieces.plain())
-    return _project(model, hidden, tokens.time, latents)
+    return _project(model, tokens.by_clip(hidden), tokens.time, latents)
 
 
 def teacher_forced_forward(
@@ -162,7 +167,7 @@ def teacher_forced_forward(
     for block in model.blocks:
         hidden = _layer(block, hidden, tokens, _attend_by_blocks, pieces or Pieces.plain())
     half = clean.shape[2]
-    return _project(model, hidden[:, half:], tokens.time[:, half:], noisy)
+    return _project(model, tokens.by_clip(hidden)[:, half:], tokens.time[:, half:], noisy)
 
 
 def _attend_by_blocks(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
@@ -207,11 +212,17 @@ def _layer(
     attend: Callable[[Tensor, Tensor, Tensor], Tensor],
     pieces: Pieces,
 ) -> Tensor:
-    query, key, value = pieces.before(block, hidden, tokens.modulation, tokens.cos, tokens.sin)
-    out = attend(query, key, value)
+    made = pieces.before(block, hidden, tokens.modulation, tokens.cos, tokens.sin)
+    out = _own(attend(*(tokens.by_clip(x) for x in made)).reshape(hidden.shape))
     hidden, query, key, value = pieces.between(block, hidden, out, tokens.text, tokens.modulation)
+    query = tokens.by_clip(query).flatten(1, 2)
     out = F.scaled_dot_product_attention(query.transpose(1, 2), key.transpose(1, 2), value.transpose(1, 2))
-    return pieces.after(block, hidden, out.transpose(1, 2), tokens.modulation)
+    return pieces.after(block, hidden, _own(out.transpose(1, 2).reshape(hidden.shape)), tokens.modulation)
+
+
+def _own(x: Tensor) -> Tensor:
+    """A tensor of its own: views of different ones would each get a graph of their own from the compiler."""
+    return x.clone(memory_format=torch.contiguous_format)
 
 
 def _before(
@@ -227,21 +238,21 @@ def _between(
     block: WanTransformerBlock, hidden: Tensor, attended: Tensor, text: Tensor, modulation: Tensor
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     gate = _modulation(block, modulation)[2]
-    hidden = (hidden.float() + block.attn1.to_out[0](attended.flatten(-2)) * gate).to(hidden.dtype)
+    hidden = (hidden.float() + block.attn1.to_out[0](attended) * gate).to(hidden.dtype)
     x = block.norm2(hidden.float()).to(hidden.dtype)
-    return hidden, *_heads(block.attn2, x.flatten(1, 2), text)
+    return hidden, *_heads(block.attn2, x, text)
 
 
 def _after(block: WanTransformerBlock, hidden: Tensor, attended: Tensor, modulation: Tensor) -> Tensor:
     shift, scale, gate = _modulation(block, modulation)[3:]
-    hidden = hidden + block.attn2.to_out[0](attended.flatten(-2)).view_as(hidden)
+    hidden = hidden + block.attn2.to_out[0](attended)
     x = (block.norm3(hidden.float()) * (1 + scale) + shift).to(hidden.dtype)
     return (hidden.float() + block.ffn(x).float() * gate).to(hidden.dtype)
 
 
 def _modulation(block: WanTransformerBlock, modulation: Tensor) -> tuple[Tensor, ...]:
-    """Six tensors [B, latents, 1, D]: shift, scale and gate of self-attention, then of the feed-forward part."""
-    return (block.scale_shift_table[:, None] + modulation).unsqueeze(3).unbind(2)
+    """Six tensors [L, 1, D]: shift, scale and gate of self-attention, then of the feed-forward part."""
+    return (block.scale_shift_table + modulation).unsqueeze(2).unbind(1)
 
 
 def _heads(attention: WanAttention, x: Tensor, source: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -272,29 +283,30 @@ def _embed(
 ) -> Tokens:
     hidden = model.patch_embedding(latents)
     height, width = hidden.shape[-2:]
-    hidden = hidden.permute(0, 2, 3, 4, 1).flatten(2, 3)
+    hidden = hidden.permute(0, 2, 3, 4, 1).reshape(-1, height * width, hidden.shape[1])
     embedder = model.condition_embedder
     with torch.autocast(latents.device.type, enabled=False):
         time = embedder.time_embedder(embedder.timesteps_proj(timesteps.flatten()).to(model.scale_shift_table.dtype))
-        modulation = embedder.time_proj(embedder.act_fn(time)).view(*timesteps.shape, 6, -1).float()
-    cos, sin = _rope(model, positions, height, width)
+        modulation = embedder.time_proj(embedder.act_fn(time)).unflatten(-1, (6, -1)).float()
+    cos, sin = _rope(model, positions.expand(timesteps.shape), height, width)
     text = embedder.text_embedder(prompt_embeds)
-    return Tokens(hidden, text, modulation, time.view(*timesteps.shape, -1), cos, sin)
+    return Tokens(_own(hidden), text, modulation, time.view(*timesteps.shape, -1), cos, sin)
 
 
 def _rope(model: WanTransformer3DModel, positions: Tensor, height: int, width: int) -> tuple[Tensor, Tensor]:
     rope = model.rope
     sizes = [rope.t_dim, rope.h_dim, rope.w_dim]
-    grid = (*positions.shape, height, width)
+    positions = positions.flatten()
+    grid = (len(positions), height, width)
 
     def table(freqs: Tensor) -> Tensor:
         t, h, w = freqs.float().split(sizes, 1)
         parts = (
-            t[positions][:, :, None, None].expand(*grid, -1),
-            h[:height].view(1, 1, height, 1, -1).expand(*grid, -1),
-            w[:width].view(1, 1, 1, width, -1).expand(*grid, -1),
+            t[positions][:, None, None].expand(*grid, -1),
+            h[:height].view(1, height, 1, -1).expand(*grid, -1),
+            w[:width].view(1, 1, width, -1).expand(*grid, -1),
         )
-        return torch.cat(parts, -1)[..., ::2].flatten(2, 3).unsqueeze(3)  # each value stands twice in the class's table
+        return torch.cat(parts, -1)[..., ::2].flatten(1, 2).unsqueeze(2)  # each value stands twice in the class's table
 
     return table(rope.freqs_cos), table(rope.freqs_sin)
 

@@ -199,7 +199,7 @@ def _sample_mood(rng: random.Random, scene: Scene) -> Scene:
     """Time of day, weather, light, camera and style of a scene that is not a plain one."""
     night = 0.5 if scene.scene in ("tokyo_street", "future_city") else 0.22
     time_of_day = rng.choices(("day", "dusk", "night"), (0.8 - night, 0.2, night))[0]
-    weather = rng.choices(("clear", "rain", "snow", "fog"), (0.62, 0.14, 0.14, 0.10))[0]
+    weather = rng.choices(("clear", "rain", "snow", "fog"), (0.5, 0.19, 0.19, 0.12))[0]
     lights = (0.64, 0.18, 0.18) if time_of_day != "day" else (0.8, 0.14, 0.06)
     moves = scene.motion in ("left", "right")
     cameras = (0.72, 0.0, 0.10, 0.18) if moves else (0.66, 0.18, 0.16, 0.0)
@@ -209,7 +209,7 @@ def _sample_mood(rng: random.Random, scene: Scene) -> Scene:
         weather="clear" if scene.scene in INDOOR else weather,
         light=rng.choices(("soft", "backlight", "neon"), lights)[0],
         camera=rng.choices(("still", "pan", "push_in", "follow"), cameras)[0],
-        style=NO_STYLE if rng.random() < 0.42 else rng.choice(STYLES),
+        style=NO_STYLE if rng.random() < 0.3 else rng.choice(STYLES),
     )
 
 

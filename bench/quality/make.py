@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 import styles
+from engines import fp8_attention
 from engines.checkpoint import read_checkpoint
 from engines.transformer_step import TextKeysValues, TimeEmbedding, TransformerStep, rotary_tables
 from engines.tuning import Tuning, tune_transformer
@@ -92,7 +93,8 @@ class Batched:
         self._time = TimeEmbedding(source_module).to(device)
         self._text = TextKeysValues(source_module)
         self._step = TransformerStep(source_module).to(device, self._dtype)
-        self.fp8_linears = tune_transformer(self._step, Tuning(fp8_error=fp8_error))
+        tuning = Tuning(fp8_error=fp8_error, fp8_attention=fp8_attention.emulated)
+        self.fp8 = tune_transformer(self._step, tuning)
         nn.Module.to(self._text, device)
         self.vae: AutoencoderKLWan = checkpoint.vae.requires_grad_(False)
         nn.Module.to(self.vae, device, self._dtype)  # diffusers' own `to` warns of every change of precision

@@ -40,7 +40,7 @@ def test_batches_are_the_walk(
 
 def test_batches_can_compute_in_fp8(tiny_folder: Path, requests_of: list[VideoRequest]) -> None:
     exact, quantised = Batched(tiny_folder, CPU, batch=3), Batched(tiny_folder, CPU, batch=3, fp8_error=0.05)
-    assert quantised.fp8_linears
-    assert not exact.fp8_linears
+    assert quantised.fp8.linears
+    assert not exact.fp8.linears
     for one, other in zip(exact.make(requests_of), quantised.make(requests_of), strict=True):
         assert not torch.equal(one, other)

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
+import torch.nn.functional as functional
 from torch import nn
 
-from engines import fp8
+from engines import fp8, fp8_attention
 from engines.checkpoint import Checkpoint
 from engines.residency import Residency
 from engines.torch_engine import TorchTransformer
-from engines.tuning import Tuning
+from engines.transformer_step import TransformerStep
+from engines.tuning import Quantised, Tuning, _sample, tune_transformer
 
 CPU = torch.device("cpu")
 
@@ -47,7 +51,7 @@ def test_a_transformer_keeps_its_budget(tiny_checkpoint: Checkpoint, budget: flo
 
     exact = velocity(plain)
     assert (velocity(tuned) - exact).norm() / exact.norm() <= 1.5 * budget  # other inputs than it was chosen on
-    assert bool(tuned.fp8_linears) == (budget > 0)
+    assert bool(tuned.fp8.linears) == (budget > 0)
 
 
 def test_a_cache_in_fp8_is_half_as_large_and_nearly_as_good(tiny_checkpoint: Checkpoint) -> None:
@@ -73,3 +77,74 @@ def test_a_cache_in_fp8_is_half_as_large_and_nearly_as_good(tiny_checkpoint: Che
 def test_kinds_put_all_layers_together() -> None:
     names = ["blocks.0.ffn.net.2", "blocks.11.ffn.net.2", "proj_out"]
     assert fp8.kinds(names) == {"blocks.*.ffn.net.*": names[:2], "proj_out": names[2:]}
+
+
+def test_attention_in_fp8_is_near_the_exact_one() -> None:
+    torch.manual_seed(0)
+    query, key, value = torch.randn(3, 1, 4, 24, 16)
+    earlier = torch.randn(2, 4, 40, 16)
+    context = torch.cat([earlier, torch.cat([key, value])], 2)
+    exact = functional.scaled_dot_product_attention(query, context[:1], context[1:]).transpose(1, 2).flatten(2)
+    rows, scale = fp8_attention.emulated(query, fp8.to_cache(context), value)
+    assert rows.dtype == torch.float8_e4m3fn
+    error = (rows.float() * scale - exact).norm() / exact.norm()
+    assert 1e-3 < error < 6e-2
+
+
+def test_attention_takes_its_part_of_the_budget(tiny_checkpoint: Checkpoint) -> None:
+    step = TransformerStep(tiny_checkpoint.transformer)
+    tuning = Tuning(fp8_error=0.05, fp8_attention=fp8_attention.emulated)
+    with_attention = tune_transformer(step, tuning)
+    assert with_attention.attention
+    assert 0 < with_attention.error <= 0.05
+    none = tune_transformer(TransformerStep(tiny_checkpoint.transformer), replace(tuning, fp8_error=0.0))
+    assert none == Quantised()
+
+
+def test_blocks_go_on_from_a_cache_that_fp8_attention_filled(tiny_checkpoint: Checkpoint) -> None:
+    tuning = Tuning(fp8_error=0.05, fp8_cache=True, fp8_attention=fp8_attention.emulated)
+    plain, tuned = (
+        TorchTransformer(tiny_checkpoint.transformer, Residency(CPU), torch.float32, tuning=how)
+        for how in (None, tuning)
+    )
+    torch.manual_seed(1)
+    before, latents = torch.randn(1, 8, 2, 4, 6), torch.randn(1, 8, 2, 4, 6)
+    times, embeds = torch.full((2,), 500.0), torch.randn(1, 16, 16)
+    made: list[torch.Tensor] = []
+    for engine in (plain, tuned):
+        text = engine.text_keys_values(embeds)
+        cache = engine.keys_values(
+            before, torch.zeros(2), text, engine.rotary(0, before), text.new_zeros(2, 2, 2, 0, 24)
+        )
+        made.append(engine.velocity(latents, times, text, engine.rotary(2, latents), cache))
+    assert cache.dtype == torch.float8_e4m3fn
+    error = (made[1] - made[0]).norm() / made[0].norm()
+    assert 0 < error < 0.1
+
+
+@torch.inference_mode()
+def test_attention_as_an_operator_stays_whole_when_layers_are_compiled(tiny_checkpoint: Checkpoint) -> None:
+    attention = fp8_attention.as_operator(fp8_attention.emulated_rows)
+    assert fp8_attention.as_operator(fp8_attention.emulated_rows) is attention
+    made: list[torch.Tensor] = []
+    for is_compiled in (False, True):
+        step = TransformerStep(tiny_checkpoint.transformer)
+        step.fp8_attention = attention
+        if is_compiled:
+            step._run_layer = torch.compile(step._layer, fullgraph=True, dynamic=False, backend="aot_eager")
+        made.append(step(*_sample(step))[0])
+    torch.testing.assert_close(*made)
+
+
+@pytest.mark.gpu
+def test_cudnn_rounds_as_the_emulation_does() -> None:
+    attention = fp8_attention.find()
+    if attention is None:
+        pytest.skip("FP8 attention needs compute capability 9.0 and nvidia-cudnn-frontend")
+    torch.manual_seed(0)
+    query, key, value = torch.randn(3, 1, 4, 200, 128, device="cuda", dtype=torch.bfloat16)
+    context = fp8.to_cache(torch.cat([torch.randn(2, 4, 440, 128, device="cuda"), torch.cat([key, value]).float()], 2))
+    (rows, scale), (expected, expected_scale) = (f(query, context, value) for f in (attention, fp8_attention.emulated))
+    assert torch.equal(scale, expected_scale)
+    error = (rows.float() - expected.float()).norm() / expected.float().norm()
+    assert error < 3e-2  # sums in another order round a few to the next step

@@ -62,7 +62,7 @@ def test_channels_last_changes_no_frame(tiny_checkpoint: Checkpoint, first: bool
 @pytest.mark.parametrize("tuning", [NOT_COMPILED, Tuning(channels_last=True, vae_frames=1)])
 def test_a_tuned_decoder_makes_the_same_pixels(tiny_checkpoint: Checkpoint, tuning: Tuning) -> None:
     device = torch.device("cpu")
-    plain, tuned = (TorchVaeDecoder(tiny_checkpoint.vae, device, torch.float32, how) for how in (None, tuning))
+    plain, tuned = (TorchVaeDecoder(tiny_checkpoint.vae, device, how) for how in (None, tuning))
     states = [engine.start(4, 6) for engine in (plain, tuned)]
     for latent in torch.randn(3, 1, 8, 1, 4, 6):
         expected, made = (engine.decode(latent, state) for engine, state in zip((plain, tuned), states, strict=True))
