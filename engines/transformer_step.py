@@ -235,7 +235,7 @@ def _heads(x: Tensor, heads: int) -> Tensor:
 def _project_fp8(linear: nn.Module, rows: Tensor, scale: Tensor, dtype: torch.dtype) -> Tensor:
     """A linear of rows [n, in] e4m3 with one scale."""
     if isinstance(linear, fp8.Fp8Linear):
-        return linear.product(rows, scale.expand(rows.shape[0]).unsqueeze(1), dtype)
+        return linear.product(rows, scale.repeat(rows.shape[0]).unsqueeze(1), dtype)
     return linear((rows.float() * scale).to(dtype))
 
 
