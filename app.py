@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import styles
 from engines import BACKENDS, cache
 from engines.arenas import use_one_arena
-from pipeline.request import VideoRequest
+from pipeline.request import SIZES, VideoRequest
 
 if TYPE_CHECKING:
     from pipeline.model import Model
@@ -35,6 +35,14 @@ def parse_args(args: list[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument("--model", help="hub id or folder in diffusers layout (default: the embedded model)")
     parser.add_argument("--backend", choices=BACKENDS, default="auto", help="what the model runs on (default: auto)")
+    parser.add_argument(
+        "--engines-for",
+        nargs="+",
+        type=_size,
+        metavar="WxH",
+        help="TensorRT engines of exactly these sizes: faster by about a fifth for a large model, other sizes then say"
+        " that they are not built",
+    )
     parser.add_argument("--rebuild-engines", action="store_true", help="delete the cached engines and build them anew")
     parser.add_argument("--jobs-dir", type=Path, default=Path("jobs"), help="where clips are kept (default: jobs)")
     parser.add_argument("--styles", type=Path, action="append", default=[], help="more styles; repeatable")
@@ -48,11 +56,18 @@ def _login(value: str) -> tuple[str, str]:
     return user, password
 
 
-def load(source: str | None, backend: str, stop: Stop) -> Model:
+def _size(value: str) -> tuple[int, int]:
+    offered = {f"{width}x{height}": (width, height) for width, height in SIZES}
+    if value not in offered:
+        raise argparse.ArgumentTypeError(f"expected one of {', '.join(offered)}")
+    return offered[value]
+
+
+def load(source: str | None, backend: str, frame_sizes: tuple[tuple[int, int], ...] | None, stop: Stop) -> Model:
     """Load the model; called in the background, because this imports torch."""
     from pipeline import load_model
 
-    return load_model(source, backend=backend, stop=stop)
+    return load_model(source, backend=backend, stop=stop, frame_sizes=frame_sizes)
 
 
 def main() -> None:
@@ -72,8 +87,11 @@ def main() -> None:
         raise SystemExit(f"{error.message_zh}\n{error.message_en}") from None
     if args.rebuild_engines:
         cache.clear()
-    warm_up = VideoRequest(prompt="warm up", seed=0)
-    runtime = Runtime(partial(load, args.model, args.backend), warm_up, shelf, learnt=args.jobs_dir / "measured.json")
+    frame_sizes = tuple(args.engines_for) if args.engines_for else None
+    width, height = (frame_sizes or SIZES)[0]
+    warm_up = VideoRequest(prompt="warm up", width=width, height=height, seed=0)
+    load_here = partial(load, args.model, args.backend, frame_sizes)
+    runtime = Runtime(load_here, warm_up, shelf, learnt=args.jobs_dir / "measured.json")
     service.start(
         runtime,
         jobs_dir=args.jobs_dir,

@@ -49,6 +49,9 @@ def main() -> None:
     parser.add_argument("--reference", action="store_true", help="also float32 on the CPU, for errors (small models)")
     parser.add_argument("--rebuild", action="store_true", help="delete the TensorRT plans first: time of a first start")
     parser.add_argument("--precision", choices=("fp16", "bf16"), help="of TensorRT; default: by the size of the model")
+    parser.add_argument(
+        "--profiles", choices=("one", "each"), default="one", help="of TensorRT; each: a plan for each shape of --size"
+    )
     parser.add_argument("--taking-turns", nargs="+", metavar="ENGINE", help="are on the GPU only in turn")
     parser.add_argument("--one", help=argparse.SUPPRESS)
     parser.add_argument("--keep", type=Path, help=argparse.SUPPRESS)
@@ -79,7 +82,11 @@ def main() -> None:
                 result["peak_vs_diffusers"] = round(result["peak_memory_bytes"] / whole, 3)
     width, height = options.size
     figures = {"size": f"{width}x{height}", "seconds": options.seconds, "model": options.model or "embedded"}
-    figures |= {"steps": options.steps, "taking_turns": options.taking_turns or "by free memory"}
+    figures |= {
+        "steps": options.steps,
+        "profiles": options.profiles,
+        "taking_turns": options.taking_turns or "by free memory",
+    }
     emit(figures | {"backends": results}, [], options.save)
 
 
@@ -183,7 +190,14 @@ def _engines(options: argparse.Namespace, checkpoint: Any) -> Any:
 
     backend, turns = options.one, options.taking_turns
     if backend == "tensorrt":
-        return load_tensorrt(checkpoint, precision=options.precision, taking_turns=turns, rebuild=options.rebuild)
+        return load_tensorrt(
+            checkpoint,
+            precision=options.precision,
+            profiles=options.profiles,
+            frame_sizes=(options.size,) if options.profiles == "each" else None,
+            taking_turns=turns,
+            rebuild=options.rebuild,
+        )
     if backend == "openvino":
         return load_engines(checkpoint, backend)
     device = torch.device("cuda" if torch.cuda.is_available() and backend != "reference" else "cpu")

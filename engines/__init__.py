@@ -16,13 +16,19 @@ from engines.errors import EngineError
 if TYPE_CHECKING:
     from engines.base import Engines
     from engines.checkpoint import Checkpoint
-    from engines.compile import Precision
+    from engines.compile import Precision, Profiles
 
 BACKENDS: tuple[str, ...] = ("auto", "tensorrt", "torch", "compiled", "fp8", "openvino")
 _LOG = logging.getLogger(__name__)
 
 
-def load_engines(checkpoint: Checkpoint, backend: str = "auto", *, stop: Callable[[], bool] = lambda: False) -> Engines:
+def load_engines(
+    checkpoint: Checkpoint,
+    backend: str = "auto",
+    *,
+    stop: Callable[[], bool] = lambda: False,
+    frame_sizes: tuple[tuple[int, int], ...] | None = None,
+) -> Engines:
     """Make the engines of a checkpoint. TensorRT plans that are not there yet are built first, in a process beside.
 
     Args:
@@ -32,6 +38,8 @@ def load_engines(checkpoint: Checkpoint, backend: str = "auto", *, stop: Callabl
             passed over for the next, and the engines say so. "compiled" and "fp8" are PyTorch on a GPU as
             `engines.tuning` has it: minutes at the start for a faster large model.
         stop: asked while engines are built; True ends that, and it counts as failed.
+        frame_sizes: width and height that TensorRT takes, and no others, by a faster plan for each shape; None: by one
+            plan every size that is offered. The other backends take every size in any case.
 
     Raises:
         EngineError: the backend is unknown or cannot run here.
@@ -53,7 +61,8 @@ def load_engines(checkpoint: Checkpoint, backend: str = "auto", *, stop: Callabl
         raise EngineError(f"backend 'tensorrt': {reason.en}")
     if backend == "tensorrt" or (backend == "auto" and reason is None):
         try:
-            return load_tensorrt(checkpoint, stop=stop)
+            profiles = "one" if frame_sizes is None else "each"
+            return load_tensorrt(checkpoint, stop=stop, profiles=profiles, frame_sizes=frame_sizes)
         except EngineError as error:
             if backend == "tensorrt":
                 raise
@@ -90,6 +99,8 @@ def load_tensorrt(
     *,
     stop: Callable[[], bool] = lambda: False,
     precision: Precision | None = None,
+    profiles: Profiles = "one",
+    frame_sizes: tuple[tuple[int, int], ...] | None = None,
     taking_turns: Collection[str] | None = None,
     rebuild: bool = False,
 ) -> Engines:
@@ -98,6 +109,9 @@ def load_tensorrt(
     Args:
         stop: see `load_engines`.
         precision: of transformer and VAE, see `engines.build.options_for`.
+        profiles: see `engines.compile.Options`.
+        frame_sizes: width and height that plans are made for; None for those that are offered. Other sizes have an
+            entry of their own in the cache where `profiles` is "each", and replace the one that is there with "one".
         taking_turns: see `engines.tensorrt_engine.load`.
         rebuild: delete the plans first.
 
@@ -106,6 +120,7 @@ def load_tensorrt(
     """
     from engines import build, cache, tensorrt_engine
     from engines.gpu import find_gpu
+    from engines.shapes import read_shapes
     from engines.tensorrt_library import library_for
 
     if checkpoint.transformer_2 is not None:
@@ -114,7 +129,10 @@ def load_tensorrt(
     if gpu is None:
         raise EngineError("backend 'tensorrt': no NVIDIA GPU here")
     library = library_for(gpu)
-    options = build.options_for(checkpoint.folder, build.local_target(gpu, library), precision=precision)
+    shapes = None if frame_sizes is None else read_shapes(checkpoint.folder, frame_sizes=frame_sizes)
+    options = build.options_for(
+        checkpoint.folder, build.local_target(gpu, library), precision=precision, profiles=profiles, shapes=shapes
+    )
     if rebuild:
         cache.remove(options.name)
     try:

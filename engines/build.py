@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from engines import cache
-from engines.compile import ANY, Options, Precision, Profiles, compile_plan
+from engines.compile import ANY, Options, Precision, Profiles, compile_plan, plan_specs
 from engines.errors import EngineError, WanError
 from engines.gpu import Gpu, find_gpu
 from engines.shapes import FRAME_SIZES, Shapes, read_shapes
@@ -37,12 +37,17 @@ _SHARES = {
     "vae_next": (13, 5),
 }
 _LARGE_BYTES = 2 << 30  # weights above this run in bfloat16: large models leave float16's range, and memory is short
-_SOURCES = ("build", "export", "shapes", "transformer_step", "vae_step")
+_SOURCES = ("build", "compile", "export", "shapes", "transformer_step", "vae_step")
 
 
 @dataclass(frozen=True, slots=True)
 class Built:
-    """One engine is ready."""
+    """One plan is ready, or one exported graph.
+
+    Attributes:
+        name: of its file, without suffix.
+        seconds: with the export of its graph, for the first plan of a graph.
+    """
 
     name: str
     bytes: int
@@ -113,16 +118,21 @@ def build(
         done = 0
         for name, (export_share, build_share) in _SHARES.items():
             begin = time.perf_counter()
-            plan = folder / f"{name}.plan"
+            specs = plan_specs(options, name)
             with tempfile.TemporaryDirectory(dir=folder.parent) as temporary:
                 onnx = (graphs or Path(temporary)) / f"{name}.onnx"
                 cache.report(folder, done)
                 if graphs is None:
                     _export(options, name, onnx, fused_attention=library.reads_attention)
-                cache.report(folder, done + export_share)
-                compile_plan(options, library, name, onnx, plan)
+                for index, spec in enumerate(specs):
+                    cache.report(folder, done + export_share + build_share * index // len(specs))
+                    plan = folder / f"{spec.name}.plan"
+                    compile_plan(options, library, spec, onnx, plan)
+                    end = time.perf_counter()
+                    observe(Built(spec.name, plan.stat().st_size, end - begin))
+                    begin = end
             done += export_share + build_share
-            observe(Built(name, plan.stat().st_size, time.perf_counter() - begin))
+        cache.report(folder, done)
 
     return cache.entry(options.name, make, facts=facts(options, library), root=root)
 
@@ -219,7 +229,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, default=cache.PLANS, help="folder that the entry is put in")
     parser.add_argument("--model", type=Path, default=EMBEDDED, help="checkpoint in diffusers layout")
     parser.add_argument("--precision", choices=("fp16", "bf16"), help="default: by the size of the model")
-    parser.add_argument("--profiles", choices=("one", "each"), default="one")
+    parser.add_argument(
+        "--profiles", choices=("one", "each"), default="one", help="one plan for all shapes, or each shape its own"
+    )
     parser.add_argument(
         "--size", nargs="+", type=_size, metavar="WxH", help="frame sizes; default: all that are offered"
     )
@@ -267,7 +279,7 @@ def _target_and_library(target: str | None, name: str | None) -> tuple[str, Libr
 
 
 def _print(built: Built) -> None:
-    print(f"{built.name:18} {built.bytes / 1e6:9.1f} MB {built.seconds:7.1f} s", flush=True)
+    print(f"{built.name:24} {built.bytes / 1e6:9.1f} MB {built.seconds:7.1f} s", flush=True)
 
 
 def _end_with_parent() -> None:

@@ -1,7 +1,7 @@
-"""ONNX to a TensorRT plan: the parser and the builder by way of Polygraphy, and one optimization profile or several.
+"""ONNX to a TensorRT plan: the parser and the builder by way of Polygraphy, one optimization profile each.
 
-Owns what the builder is told. Always strongly typed: the precision is the graph's own. Does not know how a graph was
-made or where a plan is kept.
+Owns what the builder is told, which plans a graph has and what their files are called. Always strongly typed: the
+precision is the graph's own. Does not know how a graph was made or where a plan is kept.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import json
 import os
 import re
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -35,8 +35,8 @@ class Options:
         target: "sm89" and the like, or `ANY`.
         precision: of transformer and VAE.
         text_precision: of text encoder and text keys and values: "fp32" where it is small, since it runs once a prompt.
-        profiles: one range over all shapes, or each shape by itself (a copy of the weights each, TensorRT-RTX compiles
-            for the actual shape at run time in either case).
+        profiles: one plan for all shapes, or each shape by a plan of its own, which is faster for a large model and
+            has its own copy of the weights.
     """
 
     checkpoint: Path
@@ -50,11 +50,40 @@ class Options:
     def name(self) -> str:
         """Of the entry: what a person would tell apart; everything else is a fact in its manifest."""
         folder = re.sub(r"[^A-Za-z0-9._-]", "-", self.checkpoint.resolve().name)
-        return f"tensorrt-{folder}-{self.target}-{self.precision}"
+        # The sizes are not at the end: no name is the beginning of another, whose files would be removed with its own.
+        sizes = "".join(f"-{width}x{height}" for width, height in self.shapes.frame_sizes)
+        static = f"-static{sizes}" if self.profiles == "each" else ""
+        return f"tensorrt-{folder}-{self.target}{static}-{self.precision}"
 
 
-def compile_plan(options: Options, library: Library, name: str, onnx: Path, plan: Path) -> None:
-    """Parse an ONNX file and write its plan.
+@dataclass(frozen=True, slots=True)
+class PlanSpec:
+    """One plan of a graph.
+
+    Attributes:
+        name: of its file, without ".plan"; the graph's where there is no other plan of it.
+        cases: the values of the open dimensions that it takes, at least one; it is tuned for the last of them.
+    """
+
+    name: str
+    cases: tuple[Mapping[str, int], ...]
+
+
+def plan_specs(options: Options, graph: str) -> tuple[PlanSpec, ...]:
+    """The plans of a graph: one for each of its shapes, or one for all; without open dimensions there is one anyway."""
+    cases = _cases(options, graph)
+    if options.profiles == "one" or "" in cases:
+        return (PlanSpec(graph, tuple(cases.values())),)
+    return tuple(PlanSpec(f"{graph}-{label}", (case,)) for label, case in cases.items())
+
+
+def plan_files(folder: Path, graph: str) -> tuple[Path, ...]:
+    """The files of a graph's plans, as `plan_specs` calls them, in a folder."""
+    return tuple(sorted(path for path in folder.glob("*.plan") if path.stem.partition("-")[0] == graph))
+
+
+def compile_plan(options: Options, library: Library, spec: PlanSpec, onnx: Path, plan: Path) -> None:
+    """Parse an ONNX file and write one of its plans.
 
     Raises:
         EngineError: the library refuses the graph or the target, and why.
@@ -66,7 +95,7 @@ def compile_plan(options: Options, library: Library, name: str, onnx: Path, plan
 
     trt: Any = polygraphy_trt  # its functions are made at run time
     G_LOGGER.module_severity = G_LOGGER.ERROR
-    settings: dict[str, Any] = {"profiles": [_profile(trt.Profile(), p) for p in _ranges(options, name, onnx)]}
+    settings: dict[str, Any] = {"profiles": [_profile(trt.Profile(), _ranges(spec, onnx))]}
     if library.is_rtx:
         from polygraphy.backend.tensorrt_rtx import CreateConfigRTX
 
@@ -81,7 +110,7 @@ def compile_plan(options: Options, library: Library, name: str, onnx: Path, plan
             network = trt.network_from_onnx_path(str(onnx), strongly_typed=True)
             serialized = trt.engine_bytes_from_network(network, config=config)
     except PolygraphyException as error:
-        raise EngineError(f"{library.label}: engine {name} for {options.target}: {error}") from error
+        raise EngineError(f"{library.label}: engine {spec.name} for {options.target}: {error}") from error
     with plan.open("wb") as file:
         file.write(memoryview(serialized))
 
@@ -92,36 +121,41 @@ def _profile(profile: Any, ranges: Range) -> Any:
     return profile
 
 
-def _ranges(options: Options, name: str, onnx: Path) -> Iterator[Range]:
-    """For each profile the shapes of every input, from the names of the graph's open dimensions."""
+def _ranges(spec: PlanSpec, onnx: Path) -> Range:
+    """What every input may be, from the names of the graph's open dimensions: for one case one shape."""
     import onnx as onnx_package
 
     graph = onnx_package.load(str(onnx), load_external_data=False).graph
     inputs: dict[str, list[int | str]] = {
         i.name: [d.dim_param or d.dim_value for d in i.type.tensor_type.shape.dim] for i in graph.input
     }
-    cases = _cases(options, name)
-    if options.profiles == "each":
-        for case in cases:
-            exact = {key: _shape(dims, case) for key, dims in inputs.items()}
-            yield {key: (shape, shape, shape) for key, shape in exact.items()}
-        return
-    every = {key: [_shape(dims, case) for case in cases] for key, dims in inputs.items()}
-    yield {key: (_each(min, shapes), shapes[-1], _each(max, shapes)) for key, shapes in every.items()}
+    every = {key: [_shape(dims, case) for case in spec.cases] for key, dims in inputs.items()}
+    return {key: (_each(min, shapes), shapes[-1], _each(max, shapes)) for key, shapes in every.items()}
 
 
-def _cases(options: Options, name: str) -> list[dict[str, int]]:
-    """The values of the open dimensions that are asked for; the largest block of the first size stands last."""
-    if name.startswith("vae"):
-        return [{"rows": h, "columns": w} for h, w in reversed(options.shapes.sizes)]
-    if name != "transformer":
-        return [{}]
+def _cases(options: Options, graph: str) -> dict[str, dict[str, int]]:
+    """The values of the open dimensions that are asked for; the largest block of the first size stands last.
+
+    Returns:
+        by a label in latents, "44x80" or, with a block's latents before and those of its context behind, "5x44x80+0";
+        "" where no dimension is open.
+    """
+    sizes = reversed(dict.fromkeys(options.shapes.sizes))  # two sizes in pixels may be one in latents
+    if graph.startswith("vae"):
+        return {f"{h}x{w}": {"rows": h, "columns": w} for h, w in sizes}
+    if graph != "transformer":
+        return {"": {}}
     patch = json.loads((options.checkpoint / "transformer" / "config.json").read_text())["patch_size"][1]
-    return [
-        {"frames": frames, "rows": h // patch, "columns": w // patch, "context": context * (h // patch) * (w // patch)}
-        for h, w in reversed(options.shapes.sizes)
+    return {
+        f"{frames}x{h}x{w}+{context}": {
+            "frames": frames,
+            "rows": h // patch,
+            "columns": w // patch,
+            "context": context * (h // patch) * (w // patch),
+        }
+        for h, w in sizes
         for frames, context in sorted(options.shapes.blocks)
-    ]
+    }
 
 
 def _shape(dims: list[int | str], case: Mapping[str, int]) -> tuple[int, ...]:

@@ -1,6 +1,6 @@
 """The fast backend on NVIDIA GPUs: plans made by `engines.build`, run by TensorRT-RTX or data-centre TensorRT.
 
-Owns which plan serves which call. Does not know how a plan was made or is run, blocks or jobs.
+Owns which graph serves which call. Does not know how a plan was made or is run, blocks or jobs.
 """
 
 from __future__ import annotations
@@ -14,20 +14,21 @@ from torch import Tensor
 
 from engines.base import Engines, VaeState
 from engines.checkpoint import Checkpoint
+from engines.compile import plan_files
 from engines.residency import turns
 from engines.tensorrt_library import Library
-from engines.tensorrt_plan import Plan, Session
+from engines.tensorrt_plan import Plan, Plans, Session
 from engines.torch_engine import TorchVaeEncoder
 from engines.transformer_step import rotary_tables
 from engines.vae_step import CacheShapes
 
-_PLANS = ("text_encoder", "text_keys_values", "transformer", "vae_first", "vae_next")
+_GRAPHS = ("text_encoder", "text_keys_values", "transformer", "vae_first", "vae_next")
 
 
 class TensorRtTextEncoder:
     """`TextEncoder`."""
 
-    def __init__(self, engine: Plan) -> None:
+    def __init__(self, engine: Plans) -> None:
         self._engine = engine
 
     def encode(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
@@ -35,9 +36,9 @@ class TensorRtTextEncoder:
 
 
 class TensorRtTransformer:
-    """`Transformer`: one plan gives velocity and, where blocks have context, keys and values; one of them is kept."""
+    """`Transformer`: one graph gives velocity and, where blocks have context, keys and values; one of them is kept."""
 
-    def __init__(self, text: Plan, step: Plan, source: WanTransformer3DModel) -> None:
+    def __init__(self, text: Plans, step: Plans, source: WanTransformer3DModel) -> None:
         self._text, self._step, self._source = text, step, source
 
     def text_keys_values(self, prompt_embeds: Tensor) -> Tensor:
@@ -77,7 +78,7 @@ class TensorRtTransformer:
 class TensorRtVaeDecoder:
     """`VaeDecoder`: the caches of one latent are the next one's; before the first they are zeros without memory."""
 
-    def __init__(self, first: Plan, following: Plan, vae: AutoencoderKLWan, device: torch.device) -> None:
+    def __init__(self, first: Plans, following: Plans, vae: AutoencoderKLWan, device: torch.device) -> None:
         self._first, self._next, self._device = first, following, device
         self._shapes = CacheShapes(vae)
 
@@ -109,7 +110,8 @@ def load(
         checkpoint: its transformer's layers are given away, because the plans have the weights.
         plans: folder from `engines.build`, checked by `engines.cache`.
         precision: of the plans, for the label.
-        taking_turns: names of plans that leave the GPU when another one runs; None decides by free memory.
+        taking_turns: names of graphs whose plans leave the GPU when another plan runs, be it of the same graph; None
+            decides by free memory.
 
     Raises:
         EngineError: a plan cannot be read here.
@@ -120,10 +122,11 @@ def load(
     session = Session(library, device, cuda_graphs=cuda_graphs, taking_turns=taking_turns)
     kernels = plans.parent / "kernels"
 
-    def plan(name: str) -> Plan:
-        return Plan(session, plans / f"{name}.plan", kernels / f"{plans.name}-{name}.bin")
+    def load_plans(graph: str) -> Plans:
+        files = plan_files(plans, graph)
+        return Plans([Plan(session, graph, file, kernels / f"{plans.name}-{file.stem}.bin") for file in files])
 
-    text_encoder, text, step, first, following = (plan(name) for name in _PLANS)
+    text_encoder, text, step, first, following = (load_plans(graph) for graph in _GRAPHS)
     checkpoint.transformer.blocks = torch.nn.ModuleList()  # not before every plan is there: another backend wants them
     return Engines(
         text_encoder=TensorRtTextEncoder(text_encoder),
@@ -136,5 +139,5 @@ def load(
 
 
 def _taking_turns(plans: Path, device: torch.device) -> tuple[str, ...]:
-    sizes = {name: (plans / f"{name}.plan").stat().st_size for name in _PLANS}
+    sizes = {graph: sum(file.stat().st_size for file in plan_files(plans, graph)) for graph in _GRAPHS}
     return turns(sizes, torch.cuda.mem_get_info(device)[0])

@@ -1,7 +1,8 @@
-"""One plan on the GPU, whichever TensorRT made it: tensors in by name, tensors out by name.
+"""Plans on the GPU, whichever TensorRT made them: tensors in by name, tensors out by name.
 
-Owns contexts, device addresses, the activation memory that all plans share and the kernels compiled for this GPU.
-Tensors are torch's, on the GPU; nothing is copied but what is not aligned. Does not know what a plan computes.
+Owns which plan of a graph takes which shapes, contexts, device addresses, the activation memory that all plans share
+and the kernels compiled for this GPU. Tensors are torch's, on the GPU; nothing is copied but what is not aligned. Does
+not know what a plan computes.
 """
 
 from __future__ import annotations
@@ -64,7 +65,7 @@ class Session:
 
         Args:
             cuda_graphs: let TensorRT-RTX capture each shape as a CUDA graph; pays only where addresses repeat.
-            taking_turns: names of plans that leave the GPU when another plan runs; the others stay.
+            taking_turns: names of graphs each of whose plans leaves the GPU when another plan runs; the others stay.
         """
         self.taking_turns = frozenset(taking_turns)
         self.guest: Plan | None = None  # which of them is there
@@ -73,13 +74,14 @@ class Session:
         self.runtime = library.module.Runtime(self.logger)
         self.stream = torch.cuda.Stream(device)  # TensorRT synchronises around every run on the default stream
         self.arena = _Arena(device)
+        self.scratch: dict[tuple[str, str], Tensor] = {}  # outputs that nobody wants, by graph and name
         self.lock = threading.Lock()
         self.nothing = torch.empty(_ALIGNMENT, dtype=torch.uint8, device=device)  # address of empty tensors
 
 
 @dataclass(slots=True)
 class _Context:
-    """An execution context of one profile, and the shapes and memory that it was last given."""
+    """An execution context, and the shapes and memory that it was last given."""
 
     inner: Any
     shapes: tuple[tuple[int, ...], ...] = ()
@@ -91,6 +93,7 @@ class Plan:
     """One plan on the GPU. Called with tensors by name; what it returns belongs to the caller.
 
     Args:
+        graph: name of the graph that it is a plan of.
         file: from `engines.build`.
         kernels: file for what TensorRT-RTX compiles for this GPU at the first run of a shape.
 
@@ -98,11 +101,10 @@ class Plan:
         EngineError: the plan cannot be read by this library on this GPU.
     """
 
-    def __init__(self, session: Session, file: Path, kernels: Path) -> None:
+    def __init__(self, session: Session, graph: str, file: Path, kernels: Path) -> None:
         self.name = file.stem
-        self._session, self._file, self._kernels = session, file, kernels
-        self._contexts: dict[int, _Context] = {}
-        self._scratch: dict[str, Tensor] = {}
+        self._session, self._graph, self._file, self._kernels = session, graph, file, kernels
+        self._context: _Context | None = None
         self._engine: Any = None
         self._enter()
         trt = session.library.module
@@ -110,17 +112,14 @@ class Plan:
         self.inputs = tuple(n for n in names if self._engine.get_tensor_mode(n) == trt.TensorIOMode.INPUT)
         self.outputs = tuple(n for n in names if n not in self.inputs)
         self.dtypes: dict[str, torch.dtype] = {n: _torch_dtype(trt, self._engine.get_tensor_dtype(n)) for n in names}
-        self._profiles = [
-            {n: tuple(tuple(s) for s in self._engine.get_tensor_profile_shape(n, i)) for n in self.inputs}
-            for i in range(self._engine.num_optimization_profiles)
-        ]
+        self._taken = {n: tuple(tuple(s) for s in self._engine.get_tensor_profile_shape(n, 0)) for n in self.inputs}
 
     def _leave(self) -> None:
         self._session.stream.synchronize()
-        self._contexts.clear()
-        self._scratch.clear()
+        self._context = None
         self._config = self._kernel_cache = self._engine = None
         self._session.arena.clear()
+        self._session.scratch.clear()
         torch.cuda.empty_cache()  # TensorRT's memory is beside torch's
 
     def _enter(self) -> None:
@@ -129,7 +128,7 @@ class Plan:
         if session.guest is not None and session.guest is not self:
             session.guest._leave()
             session.guest = None
-        if self.name in session.taking_turns:
+        if self._graph in session.taking_turns:
             session.guest = self
         if self._engine is not None:
             return
@@ -139,23 +138,34 @@ class Plan:
             raise EngineError(f"{session.library.label} cannot read the engine {self.name} on this GPU")
         self._config, self._kernel_cache = self._runtime_config()
 
+    def misfits(self, inputs: Mapping[str, Tensor]) -> list[str]:
+        """What it does not take, a line for each input that is missing or has another shape; [] where it takes all."""
+        found: list[str] = []
+        for name, taken in self._taken.items():
+            if name not in inputs:
+                found.append(f"{self.name}: {name}: missing; given: {', '.join(inputs)}")
+            elif not _fits(inputs[name].shape, *taken):
+                given = _text(inputs[name].shape)
+                found.append(f"{self.name}: {name}: expected {_range(*taken)}, given {given}")
+        return found
+
     def __call__(self, inputs: Mapping[str, Tensor], *, drop: Sequence[str] = ()) -> dict[str, Tensor]:
         """Run.
 
         Args:
-            inputs: every input by name; floats of another type are converted.
+            inputs: every input by name, without `misfits`; floats of another type are converted.
             drop: outputs that nobody wants; they are written to memory that every run writes over.
 
         Returns:
             the outputs by name, but for those dropped.
 
         Raises:
-            EngineError: a shape that no profile has, or the run failed.
+            EngineError: a shape is refused, or the run failed.
         """
         with self._session.lock, torch.cuda.device(self._session.device), torch.inference_mode():
             self._enter()
-            ready = {name: self._prepared(name, inputs) for name in self.inputs}
-            context = self._context(ready)
+            ready = {name: self._prepared(name, inputs[name]) for name in self.inputs}
+            context = self._context_for(ready)
             inner = context.inner
             made: dict[str, Tensor] = {}
             for name in self.outputs:
@@ -174,28 +184,25 @@ class Plan:
             self._count(context)
         return {name: tensor for name, tensor in made.items() if name not in drop}
 
-    def _prepared(self, name: str, inputs: Mapping[str, Tensor]) -> Tensor:
-        if name not in inputs:
-            raise EngineError(f"{self.name}: {name}: missing; given: {', '.join(inputs)}")
-        tensor = inputs[name].to(self._session.device, self.dtypes[name]).contiguous()
+    def _prepared(self, name: str, given: Tensor) -> Tensor:
+        tensor = given.to(self._session.device, self.dtypes[name]).contiguous()
         return tensor if tensor.data_ptr() % _ALIGNMENT == 0 else tensor.clone()
 
     def _output(self, name: str, shape: tuple[int, ...], drop: Sequence[str]) -> Tensor:
         dtype = self.dtypes[name]
         if name not in drop:
             return torch.empty(shape, dtype=dtype, device=self._session.device)
-        numel = torch.Size(shape).numel()
-        if name not in self._scratch or self._scratch[name].numel() < numel:
-            self._scratch[name] = torch.empty(numel, dtype=dtype, device=self._session.device)
-        return self._scratch[name]
+        scratch, key, numel = self._session.scratch, (self._graph, name), torch.Size(shape).numel()
+        if key not in scratch or scratch[key].numel() < numel:
+            scratch[key] = torch.empty(numel, dtype=dtype, device=self._session.device)
+        return scratch[key]
 
-    def _context(self, ready: Mapping[str, Tensor]) -> _Context:
-        """The context of the profile that these shapes fit, with the shapes set."""
+    def _context_for(self, ready: Mapping[str, Tensor]) -> _Context:
+        """The context, with these shapes set."""
         shapes = tuple(tuple(ready[name].shape) for name in self.inputs)
-        index = self._profile(shapes)
-        if index not in self._contexts:
-            self._contexts[index] = _Context(self._new_context(index))
-        context = self._contexts[index]
+        if self._context is None:
+            self._context = _Context(self._new_context())
+        context = self._context
         if context.shapes != shapes:
             for name, shape in zip(self.inputs, shapes, strict=True):
                 if not context.inner.set_input_shape(name, shape):
@@ -204,25 +211,12 @@ class Plan:
             context.shapes = shapes
         return context
 
-    def _profile(self, shapes: Sequence[tuple[int, ...]]) -> int:
-        misfits: list[tuple[int, str]] = []
-        for index, profile in enumerate(self._profiles):
-            wrong = [
-                f"{self.name}: {name}: expected {_range(*profile[name])}, given {_text(shape)}"
-                for name, shape in zip(self.inputs, shapes, strict=True)
-                if not _fits(shape, *profile[name])
-            ]
-            if not wrong:
-                return index
-            misfits.append((len(wrong), wrong[0]))
-        raise EngineError(min(misfits)[1])
-
-    def _new_context(self, index: int) -> Any:
+    def _new_context(self) -> Any:
         inner = self._engine.create_execution_context(self._config)
         if inner is None:
             raise EngineError(f"{self.name}: no execution context ({self._session.library.label})")
-        if not inner.set_optimization_profile_async(index, self._session.stream.cuda_stream):
-            raise EngineError(f"{self.name}: profile {index} refused")
+        if not inner.set_optimization_profile_async(0, self._session.stream.cuda_stream):
+            raise EngineError(f"{self.name}: profile refused")
         return inner
 
     def _runtime_config(self) -> tuple[Any, Any]:
@@ -252,6 +246,35 @@ class Plan:
         part.replace(self._kernels)
 
 
+class Plans:
+    """The plans of one graph, each for other shapes. A call goes to the one that takes its shapes.
+
+    Args:
+        plans: at least one.
+
+    Attributes:
+        dtypes: of inputs and outputs by name, the same in all plans.
+    """
+
+    def __init__(self, plans: Sequence[Plan]) -> None:
+        self._plans = tuple(plans)
+        self.dtypes = self._plans[0].dtypes
+
+    def __call__(self, inputs: Mapping[str, Tensor], *, drop: Sequence[str] = ()) -> dict[str, Tensor]:
+        """Run, see `Plan`.
+
+        Raises:
+            EngineError: no plan takes these shapes, with what the nearest one expects; or the run failed.
+        """
+        nearest: list[str] = []
+        for plan in self._plans:
+            misfits = plan.misfits(inputs)
+            if not misfits:
+                return plan(inputs, drop=drop)
+            nearest = min(nearest or misfits, misfits, key=len)
+        raise EngineError(nearest[0])
+
+
 def _torch_dtype(trt: Any, dtype: Any) -> torch.dtype:
     known = {
         trt.DataType.FLOAT: torch.float32,
@@ -265,7 +288,7 @@ def _torch_dtype(trt: Any, dtype: Any) -> torch.dtype:
     return known[dtype]
 
 
-def _fits(shape: tuple[int, ...], least: tuple[int, ...], _: tuple[int, ...], most: tuple[int, ...]) -> bool:
+def _fits(shape: Sequence[int], least: tuple[int, ...], _: tuple[int, ...], most: tuple[int, ...]) -> bool:
     return len(shape) == len(least) and all(a <= n <= b for a, n, b in zip(least, shape, most, strict=True))
 
 

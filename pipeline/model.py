@@ -51,13 +51,17 @@ class Model:
 
 
 def load_model(
-    source: str | Path | None = None, *, backend: str = "auto", stop: Callable[[], bool] = lambda: False
+    source: str | Path | None = None,
+    *,
+    backend: str = "auto",
+    stop: Callable[[], bool] = lambda: False,
+    frame_sizes: tuple[tuple[int, int], ...] | None = None,
 ) -> Model:
     """Load a checkpoint.
 
     Args:
         source: a local folder in diffusers layout or a Hugging Face hub id; None for the embedded model.
-        backend, stop: see `engines.load_engines`.
+        backend, stop, frame_sizes: see `engines.load_engines`.
 
     Raises:
         CheckpointError: it cannot be read, or does not fit into memory, and why.
@@ -71,7 +75,7 @@ def load_model(
     # OpenVINO takes float32 and chooses its own precision; a GPU's weights are halved on the way in.
     dtype = torch.bfloat16 if machine.is_gpu and backend != "openvino" else torch.float32
     checkpoint = read_checkpoint(folder, dtype=dtype)
-    engines = load_engines(checkpoint, backend, stop=stop)
+    engines = load_engines(checkpoint, backend, stop=stop, frame_sizes=frame_sizes)
     return Model(spec=spec, tokenizer=checkpoint.tokenizer, engines=engines, sizes=memory.read_sizes(configs))
 
 

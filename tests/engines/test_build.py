@@ -16,10 +16,12 @@ from pathlib import Path
 
 import pytest
 
-from engines import build, cache
-from engines.compile import Options, _ranges
+from engines import build, cache, load_engines
+from engines.checkpoint import Checkpoint
+from engines.compile import Options, PlanSpec, _ranges, plan_files, plan_specs
 from engines.errors import EngineError
 from engines.export import GRAPHS
+from engines.gpu import Gpu
 from engines.shapes import Shapes, read_shapes
 
 pytest.importorskip("tensorrt_rtx", reason="tensorrt_rtx is not installed (pip install -r requirements-trt.txt)")
@@ -27,6 +29,7 @@ from engines.tensorrt_library import Library, import_library
 
 SIZES = ((96, 64), (64, 96))  # width, height in pixels: latents of 4 x 6 and 6 x 4
 ROOT = Path(__file__).resolve().parents[2]
+GPU = Gpu("RTX 4090", (570, 1), (8, 9))
 
 
 @pytest.fixture(scope="module")
@@ -88,15 +91,113 @@ def test_every_engine_compiles_ahead_of_time(
     assert build.build(options, library, root=tmp_path) == folder
 
 
-def test_each_shape_by_itself(tiny_folder: Path, shapes: Shapes, exported: Callable[..., None], tmp_path: Path) -> None:
+def test_what_plans_take(tiny_folder: Path, shapes: Shapes, exported: Callable[..., None], tmp_path: Path) -> None:
     options = build.options_for(tiny_folder, "sm89", profiles="each", shapes=shapes)
-    exported(options, "transformer", tmp_path / "graph.onnx")
-    profiles = list(_ranges(options, "transformer", tmp_path / "graph.onnx"))
-    assert len(profiles) == len(shapes.sizes) * len(shapes.blocks)
-    assert all(least == usual == most for profile in profiles for least, usual, most in profile.values())
-    (one,) = _ranges(replace(options, profiles="one"), "transformer", tmp_path / "graph.onnx")
-    assert one["latents"] == ((1, 8, 1, 4, 4), (1, 8, 3, 4, 6), (1, 8, 3, 6, 6))
-    assert one["cache"] == ((2, 2, 2, 0, 24), (2, 2, 2, 24, 24), (2, 2, 2, 24, 24))
+    exported(options, "transformer", graph := tmp_path / "graph.onnx")
+    each = {spec.name: _ranges(spec, graph) for spec in plan_specs(options, "transformer")}
+    assert len(each) == len(shapes.sizes) * len(shapes.blocks)
+    assert all(least == usual == most for taken in each.values() for least, usual, most in taken.values())
+    assert each["transformer-3x4x6+4"]["latents"][0] == (1, 8, 3, 4, 6)
+    assert each["transformer-3x4x6+4"]["cache"][0] == (2, 2, 2, 24, 24)
+    (one,) = plan_specs(replace(options, profiles="one"), "transformer")
+    assert one.name == "transformer"
+    assert _ranges(one, graph)["latents"] == ((1, 8, 1, 4, 4), (1, 8, 3, 4, 6), (1, 8, 3, 6, 6))
+    assert _ranges(one, graph)["cache"] == ((2, 2, 2, 0, 24), (2, 2, 2, 24, 24), (2, 2, 2, 24, 24))
+
+
+def test_sizes_that_are_one_in_latents_share_a_plan(tiny_folder: Path) -> None:
+    shapes = read_shapes(tiny_folder, frame_sizes=((96, 64), (96, 60)))
+    options = build.options_for(tiny_folder, "sm89", profiles="each", shapes=shapes)
+    assert [spec.name for spec in plan_specs(options, "vae_next")] == ["vae_next-4x6"]
+
+
+def test_each_shape_has_a_plan_of_its_own(
+    tiny_folder: Path,
+    library: Library,
+    exported: Callable[..., None],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    exports: list[str] = []
+    percentages: list[int] = []
+
+    def export(options: Options, name: str, path: Path, *, fused_attention: bool) -> None:
+        exports.append(name)
+        exported(options, name, path, fused_attention=fused_attention)
+
+    monkeypatch.setattr(build, "_export", export)
+    monkeypatch.setattr(cache, "report", lambda _, percent: percentages.append(percent))
+    shapes = read_shapes(tiny_folder, frame_sizes=SIZES, blocks=((1, 0), (3, 4)))
+    options = build.options_for(tiny_folder, "sm89", profiles="each", shapes=shapes)
+    built: list[build.Built] = []
+    folder = build.build(options, library, root=tmp_path, observe=built.append)
+    steps = ["transformer-1x4x6+0", "transformer-1x6x4+0", "transformer-3x4x6+4", "transformer-3x6x4+4"]
+    assert [path.stem for path in plan_files(folder, "transformer")] == steps
+    assert [path.stem for path in plan_files(folder, "vae_first")] == ["vae_first-4x6", "vae_first-6x4"]
+    assert [path.stem for path in plan_files(folder, "vae_next")] == ["vae_next-4x6", "vae_next-6x4"]
+    assert [path.stem for path in plan_files(folder, "text_encoder")] == ["text_encoder"]
+    assert [path.stem for path in plan_files(folder, "text_keys_values")] == ["text_keys_values"]
+    assert {f"{engine.name}.plan" for engine in built} == {path.name for path in folder.glob("*.plan")}
+    assert exports == list(GRAPHS)
+    assert percentages == sorted(percentages)
+    assert percentages[-1] == 100
+    files = json.loads((folder / "manifest.json").read_text())["files"]
+    assert set(files) == {path.name for path in folder.glob("*.plan")}
+    made_of = build.facts(options, library)
+    assert cache.find_fault(options.name, made_of, root=tmp_path) is None
+    (folder / f"{steps[2]}.plan").unlink()
+    assert cache.find_fault(options.name, made_of, root=tmp_path) == f"damaged file {steps[2]}.plan"
+
+
+def test_entries_of_other_profiles_and_sizes_are_apart(tiny_folder: Path, tmp_path: Path) -> None:
+    static = [read_shapes(tiny_folder, frame_sizes=sizes) for sizes in (SIZES[:1], SIZES)]
+    every = [build.options_for(tiny_folder, "sm89", profiles="each", shapes=shapes).name for shapes in static]
+    assert "-static-96x64-" in every[0]
+    assert "-static-96x64-64x96-" in every[1]
+    every.append(build.options_for(tiny_folder, "sm89").name)
+    for name in every:
+        (tmp_path / "kernels").mkdir(exist_ok=True)
+        (tmp_path / "kernels" / f"{name}-transformer.bin").touch()
+    for number, name in enumerate(every, 1):
+        cache.remove(name, root=tmp_path)
+        assert len(list((tmp_path / "kernels").iterdir())) == len(every) - number
+
+
+def test_the_command_line_carries_every_option(
+    tiny_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shapes = read_shapes(tiny_folder, frame_sizes=SIZES, blocks=((1, 0), (3, 4)))
+    options = build.options_for(tiny_folder, "sm89", precision="bf16", profiles="each", shapes=shapes)
+    seen: list[Options] = []
+    monkeypatch.setattr(build, "build", lambda options, *_, **__: seen.append(options))
+    assert build.main(build._arguments(options, tmp_path)) == 0
+    assert seen == [replace(options, checkpoint=tiny_folder.resolve())]
+
+
+@pytest.mark.parametrize("sizes", [None, SIZES[:1]])
+def test_sizes_that_are_asked_for_have_static_plans(
+    tiny_checkpoint: Checkpoint,
+    library: Library,
+    monkeypatch: pytest.MonkeyPatch,
+    sizes: tuple[tuple[int, int], ...] | None,
+) -> None:
+    """As on a GPU, up to where one is needed."""
+    seen: list[Options] = []
+
+    def build_in_child(options: Options, *_: object, **__: object) -> None:
+        seen.append(options)
+        raise EngineError("far enough")
+
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("engines.gpu.why_no_tensorrt", lambda _: None)
+    monkeypatch.setattr("engines.gpu.find_gpu", lambda: GPU)
+    monkeypatch.setattr("engines.tensorrt_library.library_for", lambda _: library)
+    monkeypatch.setattr(build, "build_in_child", build_in_child)
+    with pytest.raises(EngineError, match="far enough"):
+        load_engines(tiny_checkpoint, "tensorrt", frame_sizes=sizes)
+    (options,) = seen
+    assert options.profiles == ("one" if sizes is None else "each")
+    assert options.shapes.frame_sizes == (build.FRAME_SIZES if sizes is None else sizes)
 
 
 def test_graphs_can_be_exported_ahead(
@@ -131,9 +232,9 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     made: list[str] = []
     really = build.compile_plan
 
-    def compile_plan(options: Options, library: Library, name: str, onnx: Path, plan: Path) -> None:
-        made.append(name)
-        really(options, library, name, onnx, plan)
+    def compile_plan(options: Options, library: Library, spec: PlanSpec, onnx: Path, plan: Path) -> None:
+        made.append(spec.name)
+        really(options, library, spec, onnx, plan)
 
     monkeypatch.setattr(build, "compile_plan", compile_plan)
     monkeypatch.setattr(build, "_SHARES", {"text_keys_values": (50, 50)})

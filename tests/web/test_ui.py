@@ -304,7 +304,9 @@ def test_flags() -> None:
     assert (args.host, args.port, args.auth, args.share) == ("0.0.0.0", 8000, [("a", "b:c"), ("d", "e")], True)
     assert not args.rebuild_engines
     assert parse_args(["--rebuild-engines", "--backend", "torch"]).rebuild_engines
-    for wrong in (["--auth", "nobody"], ["--backend", "cuda"]):
+    assert args.engines_for is None
+    assert parse_args(["--engines-for", "1280x720", "768x432"]).engines_for == [(1280, 720), (768, 432)]
+    for wrong in (["--auth", "nobody"], ["--backend", "cuda"], ["--engines-for", "1280x704"]):
         with pytest.raises(SystemExit):
             parse_args(wrong)
 
