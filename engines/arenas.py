@@ -1,15 +1,19 @@
-"""Keeps the process from growing with every job: glibc gives each new thread its own heap and never takes one back.
+"""Keeps the process from growing with every job, and a GPU's memory from being cut into pieces.
 
-Owns one setting of the C library. A job has threads of its own (encoding), so each job left some 140 MB of freed but
-unreturned buffers behind; with one heap for all the next job takes them again.
+Owns one setting of the C library and one of PyTorch's allocator. glibc gives each new thread its own heap and never
+takes one back: a job has threads of its own (encoding), so each left some 140 MB of freed but unreturned buffers;
+with one heap for all the next job takes them again. On a GPU the text encoder comes and goes; in segments of fixed size
+what it leaves fits nothing else.
 """
 
 from __future__ import annotations
 
 import ctypes
+import os
 import sys
 
 _M_ARENA_MAX = -8  # of glibc's malloc.h
+_ALLOCATOR = ("PYTORCH_ALLOC_CONF", "PYTORCH_CUDA_ALLOC_CONF")  # the second is the first's older name
 
 
 def use_one_arena() -> bool:
@@ -18,3 +22,12 @@ def use_one_arena() -> bool:
         return False
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     return mallopt is not None and mallopt(_M_ARENA_MAX, 1) == 1
+
+
+def use_growing_segments() -> None:
+    """Let PyTorch's segments on a GPU grow, in this process and its children; before torch is imported.
+
+    What a person has set stays. Only on Linux, because PyTorch has it nowhere else.
+    """
+    if sys.platform.startswith("linux") and not any(name in os.environ for name in _ALLOCATOR):
+        os.environ.update(dict.fromkeys(_ALLOCATOR, "expandable_segments:True"))

@@ -136,7 +136,7 @@ def quantise_within(
             return chosen, error
         for name in chosen:  # errors that are not independent add up to more: try with less
             module.set_submodule(name, originals[name])
-        allowance *= 0.8
+        allowance *= 0.95
 
 
 def quantise(module: nn.Module, names: Iterable[str]) -> None:

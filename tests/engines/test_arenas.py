@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -39,3 +40,22 @@ def test_threads_share_one_heap() -> None:
         return int(ran.stdout)
 
     assert guards("one") < guards("many")
+
+
+SEGMENTS = """
+import os
+from engines.arenas import use_growing_segments
+use_growing_segments()
+print(os.environ.get("PYTORCH_ALLOC_CONF"))
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="PyTorch has it on Linux")
+@pytest.mark.parametrize(("given", "then"), [(None, "expandable_segments:True"), ("max_split_size_mb:64", None)])
+def test_segments_grow_unless_a_person_has_said_otherwise(given: str | None, then: str | None) -> None:
+    names = ("PYTORCH_ALLOC_CONF", "PYTORCH_CUDA_ALLOC_CONF")
+    environment = {name: value for name, value in os.environ.items() if name not in names}
+    environment |= {} if given is None else {"PYTORCH_CUDA_ALLOC_CONF": given}
+    command = [sys.executable, "-c", SEGMENTS]
+    ran = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True)
+    assert ran.stdout.strip() == str(then)
