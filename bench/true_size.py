@@ -28,7 +28,7 @@ from bench.random_checkpoint import MODELS, random_checkpoint, random_configs
 from bench.report import add_save, emit, median
 from bench.vae_difference import vae_differences
 from bench.whole_clip import whole_clip
-from engines import fp8_attention, torch_engine
+from engines import fp8, fp8_attention, torch_engine
 from engines.arenas import use_growing_segments
 from engines.checkpoint import Checkpoint, read_checkpoint, read_configs
 from engines.tuning import Tuning
@@ -154,7 +154,8 @@ def _ours(options: argparse.Namespace) -> dict[str, Any]:
         figures["minute"]["gpu_peak_bytes"] = peak.bytes
     figures |= _stages(model, request, sizes, vae_tflop)
     if isinstance(transformer := model.engines.transformer, torch_engine.TorchTransformer):
-        figures["fp8"] = dataclasses.asdict(transformer.fp8)
+        made = transformer.fp8
+        figures["fp8"] = dataclasses.asdict(made) | {"linears": list(fp8.kinds(made.linears))}
     plan = plan_blocks(request, spec.grid)
     if options.differences:
         figures["vae_difference"] = vae_differences(model.engines.vae_decoder, vae, (plan.height, plan.width), device)
