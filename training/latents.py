@@ -67,7 +67,7 @@ class Drawings(IterableDataset[Drawing]):
         rng = random.Random(self._seed * 1009 + (worker.id if worker is not None else 0))
         last = (config.MAX_LATENTS - SAMPLE_LATENTS) // config.BLOCK_LATENTS
         while True:
-            scenes = [sample_scene(rng, held_out=False) for _ in range(self._clips)]
+            scenes = [sample_scene(rng, held_out=False, hard=True) for _ in range(self._clips)]
             texts = [caption(scene, rng) for scene in scenes for _ in range(self._captions)]
             ids = tokenize(self._tokenizer, texts).view(self._clips, self._captions, -1).to(torch.int16)
             if self._far is None:

@@ -98,6 +98,10 @@ def combination(scene: Scene) -> tuple[str, str, str, str, str]:
     return scene.subject, scene.colour, scene.scene, scene.motion, scene.style
 
 
+# By whether hard scenes are asked for: clear, rain, snow and fog, and how many scenes have no style.
+_WEATHER_SHARES = ((0.62, 0.14, 0.14, 0.10), (0.5, 0.19, 0.19, 0.12))
+_PLAIN_SHARES = (0.42, 0.3)
+
 _TRAINED = frozenset(combination(scene) for _, scene in EXAMPLES)
 
 
@@ -117,14 +121,15 @@ def is_ashore(scene: Scene) -> bool:
     return scene.scene == "sea" and scene.subject not in ("boat", NO_SUBJECT) and not is_airborne(scene)
 
 
-def sample_scene(rng: random.Random, *, held_out: bool | None = None) -> Scene:
+def sample_scene(rng: random.Random, *, held_out: bool | None = None, hard: bool = False) -> Scene:
     """Draw one scene.
 
     Args:
         held_out: True for reserved combinations only, False for never those, None for any.
+        hard: rain, snow, fog and styles come more often: a network learns them last.
     """
     while True:
-        scene = _sample_any(rng)
+        scene = _sample_any(rng, hard)
         if held_out is None or is_held_out(scene) == held_out:
             return scene
 
@@ -148,7 +153,7 @@ def place(scene: Scene, rng: random.Random) -> Scene:
     )
 
 
-def _sample_any(rng: random.Random) -> Scene:
+def _sample_any(rng: random.Random, hard: bool) -> Scene:
     chance = rng.random()
     if chance < EXAMPLE_SHARE:
         return place(rng.choice(EXAMPLES)[1], rng)
@@ -165,7 +170,7 @@ def _sample_any(rng: random.Random) -> Scene:
         scene=backdrop,
         motion=motion,
     )
-    return place(scene if simple else _sample_mood(rng, scene), rng)
+    return place(scene if simple else _sample_mood(rng, scene, hard), rng)
 
 
 def _sample_subject(rng: random.Random, simple: bool) -> str:
@@ -195,11 +200,11 @@ def _sample_motion(rng: random.Random, subject: str, backdrop: str) -> str:
     return rng.choices(allowed, [1.5 if name in ("left", "right") else 1.0 for name in allowed])[0]
 
 
-def _sample_mood(rng: random.Random, scene: Scene) -> Scene:
+def _sample_mood(rng: random.Random, scene: Scene, hard: bool) -> Scene:
     """Time of day, weather, light, camera and style of a scene that is not a plain one."""
     night = 0.5 if scene.scene in ("tokyo_street", "future_city") else 0.22
     time_of_day = rng.choices(("day", "dusk", "night"), (0.8 - night, 0.2, night))[0]
-    weather = rng.choices(("clear", "rain", "snow", "fog"), (0.5, 0.19, 0.19, 0.12))[0]
+    weather = rng.choices(("clear", "rain", "snow", "fog"), _WEATHER_SHARES[hard])[0]
     lights = (0.64, 0.18, 0.18) if time_of_day != "day" else (0.8, 0.14, 0.06)
     moves = scene.motion in ("left", "right")
     cameras = (0.72, 0.0, 0.10, 0.18) if moves else (0.66, 0.18, 0.16, 0.0)
@@ -209,7 +214,7 @@ def _sample_mood(rng: random.Random, scene: Scene) -> Scene:
         weather="clear" if scene.scene in INDOOR else weather,
         light=rng.choices(("soft", "backlight", "neon"), lights)[0],
         camera=rng.choices(("still", "pan", "push_in", "follow"), cameras)[0],
-        style=NO_STYLE if rng.random() < 0.3 else rng.choice(STYLES),
+        style=NO_STYLE if rng.random() < _PLAIN_SHARES[hard] else rng.choice(STYLES),
     )
 
 

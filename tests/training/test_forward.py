@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from diffusers import AutoencoderKLWan, WanTransformer3DModel
+from torch._dynamo.testing import CompileCounterWithBackend
 
 from training import config
 from training.autoencode import decode_frames, encode_moments
-from training.forward import KeysValues, cached_forward, separate_forward, teacher_forced_forward
+from training.forward import KeysValues, Pieces, cached_forward, separate_forward, teacher_forced_forward
 
 
 @pytest.fixture
@@ -68,3 +71,22 @@ def test_two_chunks_equal_streaming_latent_by_latent() -> None:
     torch.testing.assert_close(mean, vae.encode(frames).latent_dist.mean, atol=1e-5, rtol=1e-4)
     decoded = decode_frames(vae, mean).clamp(-1, 1)
     torch.testing.assert_close(decoded, vae.decode(mean).sample, atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.filterwarnings("ignore:The .grad attribute:UserWarning")  # the compiler's own
+def test_the_pieces_have_one_graph_for_all_lengths_sizes_and_layers(model: WanTransformer3DModel) -> None:
+    graphs = CompileCounterWithBackend("eager")
+
+    def compiled(piece: Any) -> Any:
+        return torch.compile(piece, dynamic=True, backend=graphs)
+
+    plain = Pieces.plain()
+    pieces = Pieces(*(compiled(piece) for piece in (plain.before, plain.between, plain.after)))
+    for batch, frames, height, width in ((2, 1, 4, 6), (3, 3, 4, 6), (2, 3, 6, 8), (5, 1, 6, 8)):
+        latents = torch.randn(batch, model.config.in_channels, frames, height, width)
+        given = latents, torch.full((batch, frames), 500), torch.randn(batch, 7, model.config.text_dim)
+        positions = torch.arange(frames)[None]
+        _, context = cached_forward(model, *given, positions, pieces=pieces)
+        with torch.no_grad():
+            cached_forward(model, *given, positions + frames, context, pieces=pieces)
+    assert graphs.frame_count <= 7  # three pieces with gradients and three without; one more where two sizes are equal
