@@ -19,6 +19,7 @@ from engines.base import Engines
 from engines.checkpoint import read_checkpoint, read_configs
 from engines.errors import CheckpointError
 from pipeline import memory
+from pipeline.overlap import Threads
 from pipeline.spec import Spec, read_spec
 from pipeline.text import PromptCache
 from styles import WeightedText
@@ -32,6 +33,7 @@ class Model:
 
     Attributes:
         sizes: what memory and time depend on; None where nothing is to be predicted.
+        threads: that frames are made in.
     """
 
     spec: Spec
@@ -39,6 +41,7 @@ class Model:
     engines: Engines
     sizes: memory.Sizes | None = None
     prompts: PromptCache = field(default_factory=PromptCache)
+    threads: Threads = field(default_factory=Threads)
 
     @property
     def backend(self) -> str:

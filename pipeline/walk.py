@@ -22,7 +22,6 @@ from pipeline.denoise import Denoiser, Schedule, branches_of
 from pipeline.encode import Fragment, InitSegment, Poster, encode
 from pipeline.errors import Cancelled, RequestError
 from pipeline.model import Model
-from pipeline.overlap import overlapped
 from pipeline.past import Past
 from pipeline.progress import NextPrompt, Observe, Progress, Stop, ignore, never, same_prompt
 from pipeline.request import VideoRequest
@@ -160,7 +159,7 @@ def stream(
     )
     frames = (some.pixels for some in made)
     try:
-        with overlapped(frames, depth=8) as ready:
+        with model.threads.overlapped(frames, depth=8) as ready:
             yield from encode(
                 ready,
                 width=request.width,

@@ -7,11 +7,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from pipeline.overlap import overlapped
+from pipeline.overlap import Threads
 
 
 def test_order_is_kept() -> None:
-    with overlapped(iter(range(100)), depth=3) as items:
+    with Threads().overlapped(iter(range(100)), depth=3) as items:
         assert list(items) == list(range(100))
 
 
@@ -20,7 +20,7 @@ def test_an_error_comes_behind_what_was_made_before_it() -> None:
         yield from range(3)
         raise ValueError("broken")
 
-    with overlapped(source(), depth=8) as items:
+    with Threads().overlapped(source(), depth=8) as items:
         assert [next(items) for _ in range(3)] == [0, 1, 2]
         with pytest.raises(ValueError, match="broken"):
             next(items)
@@ -36,7 +36,7 @@ def test_leaving_early_closes_the_source_in_its_thread() -> None:
         finally:
             closed.set()
 
-    with overlapped(source(), depth=2) as items:
+    with Threads().overlapped(source(), depth=2) as items:
         assert next(items) == 1
     assert closed.is_set()
 
@@ -45,8 +45,23 @@ def test_a_free_thread_is_taken_again_and_two_at_once_have_one_each() -> None:
     def source() -> Iterator[int]:
         yield threading.get_ident()
 
-    with overlapped(source(), depth=1) as first, overlapped(source(), depth=1) as second:
+    threads = Threads()
+    with threads.overlapped(source(), depth=1) as first, threads.overlapped(source(), depth=1) as second:
         both = {*first, *second}
     assert len(both) == 2
-    with overlapped(source(), depth=1) as third:
+    with threads.overlapped(source(), depth=1) as third:
         assert set(third) < both
+
+
+def test_threads_end_with_their_owner() -> None:
+    threads = Threads()
+
+    def source() -> Iterator[threading.Thread]:
+        yield threading.current_thread()
+
+    with threads.overlapped(source(), depth=1) as items:
+        (thread,) = items
+    assert thread.is_alive()
+    del threads
+    thread.join(timeout=5)
+    assert not thread.is_alive()
