@@ -98,9 +98,11 @@ def combination(scene: Scene) -> tuple[str, str, str, str, str]:
     return scene.subject, scene.colour, scene.scene, scene.motion, scene.style
 
 
-# By whether hard scenes are asked for: clear, rain, snow and fog, and how many scenes have no style.
+# By whether hard scenes are asked for: clear, rain, snow and fog; scenes without a style; scenes with several subjects.
 _WEATHER_SHARES = ((0.62, 0.14, 0.14, 0.10), (0.5, 0.19, 0.19, 0.12))
 _PLAIN_SHARES = (0.42, 0.3)
+_GROUP_SHARES = (0.3, 0.45)
+_HARD_SUBJECTS = {"cat": 1.5, "mechanical_cat": 2.0, "bird": 1.5, "girl": 1.4, "hover_car": 1.2}
 
 _TRAINED = frozenset(combination(scene) for _, scene in EXAMPLES)
 
@@ -126,7 +128,7 @@ def sample_scene(rng: random.Random, *, held_out: bool | None = None, hard: bool
 
     Args:
         held_out: True for reserved combinations only, False for never those, None for any.
-        hard: rain, snow, fog and styles come more often: a network learns them last.
+        hard: what a network learns last comes more often: cats, birds, groups, what rises, rain, snow, fog, styles.
     """
     while True:
         scene = _sample_any(rng, hard)
@@ -158,14 +160,14 @@ def _sample_any(rng: random.Random, hard: bool) -> Scene:
     if chance < EXAMPLE_SHARE:
         return place(rng.choice(EXAMPLES)[1], rng)
     simple = chance < EXAMPLE_SHARE + SIMPLE_SHARE
-    subject = _sample_subject(rng, simple)
+    subject = _sample_subject(rng, simple, hard)
     kind = SUBJECTS[subject]
     backdrop = "studio" if simple else _sample_backdrop(rng, subject)
-    motion = _sample_motion(rng, subject, backdrop)
+    motion = _sample_motion(rng, subject, backdrop, hard)
     scene = Scene(
         subject=subject,
         colour=_sample_colour(rng, subject),
-        count=rng.randint(2, kind.max_count) if kind.max_count > 1 and rng.random() < 0.3 else 1,
+        count=rng.randint(2, kind.max_count) if kind.max_count > 1 and rng.random() < _GROUP_SHARES[hard] else 1,
         size=rng.choices(("small", "medium", "large"), (0.15, 0.7, 0.15))[0],
         scene=backdrop,
         motion=motion,
@@ -173,9 +175,10 @@ def _sample_any(rng: random.Random, hard: bool) -> Scene:
     return place(scene if simple else _sample_mood(rng, scene, hard), rng)
 
 
-def _sample_subject(rng: random.Random, simple: bool) -> str:
+def _sample_subject(rng: random.Random, simple: bool, hard: bool) -> str:
     names = [name for name in SUBJECTS if not (simple and name == NO_SUBJECT)]
-    return rng.choices(names, [SUBJECTS[name].frequency for name in names])[0]
+    more = _HARD_SUBJECTS if hard else {}
+    return rng.choices(names, [SUBJECTS[name].frequency * more.get(name, 1.0) for name in names])[0]
 
 
 def _sample_backdrop(rng: random.Random, subject: str) -> str:
@@ -193,11 +196,12 @@ def _sample_colour(rng: random.Random, subject: str) -> str:
     return rng.choices(COLOURS, [0.4 if name in ("steel", "grey") else 1.0 for name in COLOURS])[0]
 
 
-def _sample_motion(rng: random.Random, subject: str, backdrop: str) -> str:
+def _sample_motion(rng: random.Random, subject: str, backdrop: str, hard: bool) -> str:
     allowed = SUBJECTS[subject].motions
     if backdrop == "cliff":  # nobody walks off the edge
         allowed = tuple(name for name in allowed if SUBJECTS[subject].floats or name not in ("left", "right"))
-    return rng.choices(allowed, [1.5 if name in ("left", "right") else 1.0 for name in allowed])[0]
+    often = ("left", "right", "rise") if hard else ("left", "right")
+    return rng.choices(allowed, [1.5 if name in often else 1.0 for name in allowed])[0]
 
 
 def _sample_mood(rng: random.Random, scene: Scene, hard: bool) -> Scene:
