@@ -200,8 +200,8 @@ def _sample_motion(rng: random.Random, subject: str, backdrop: str, hard: bool) 
     allowed = SUBJECTS[subject].motions
     if backdrop == "cliff":  # nobody walks off the edge
         allowed = tuple(name for name in allowed if SUBJECTS[subject].floats or name not in ("left", "right"))
-    often = ("left", "right", "rise") if hard else ("left", "right")
-    return rng.choices(allowed, [1.5 if name in often else 1.0 for name in allowed])[0]
+    often = {"left": 1.5, "right": 1.5} | ({"rise": 2.5} if hard else {})
+    return rng.choices(allowed, [often.get(name, 1.0) for name in allowed])[0]
 
 
 def _sample_mood(rng: random.Random, scene: Scene, hard: bool) -> Scene:
