@@ -30,4 +30,4 @@ def use_growing_segments() -> None:
     What a person has set stays. Only on Linux, because PyTorch has it nowhere else.
     """
     if sys.platform.startswith("linux") and not any(name in os.environ for name in _ALLOCATOR):
-        os.environ.update(dict.fromkeys(_ALLOCATOR, "expandable_segments:True"))
+        os.environ[_ALLOCATOR[0]] = "expandable_segments:True"
