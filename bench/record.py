@@ -22,7 +22,6 @@ from playwright.sync_api import Page, sync_playwright
 
 from bench import report
 from bench.first_frame import FLAGS, find_browser, serve
-from web.studio_parts import NO_STYLE
 
 OUT = report.ROOT / "docs" / "session.webp"
 WIDTH, HEIGHT = 1280, 800
@@ -44,13 +43,11 @@ class Shot:
 
 
 def prepare(page: Page, url: str, seconds: int) -> None:
-    """What is not filmed: the page loads, and is set to the length and to no style."""
+    """What is not filmed: the page loads, and is set to the length."""
     page.goto(url)
     page.wait_for_selector(".wan-ready[data-stage=ready]")
     page.wait_for_selector(".wan-part")
     page.check(f"#wan-seconds input[value='{seconds}']", force=True)
-    page.click("#wan-style input")
-    page.get_by_role("option", name=NO_STYLE, exact=True).click()
     page.evaluate("scrollTo(0, 0)")
 
 

@@ -93,7 +93,7 @@ def build(styles: Iterable[Style], example: Example, has_gpu: bool) -> Controls:
 
     Args:
         styles: what the style dropdown offers, besides none.
-        example: stands in the box at first, with its style.
+        example: its prompt stands in the box at first.
         has_gpu: chooses the preset that the page starts with.
     """
     start = presets.default_preset(has_gpu)
@@ -113,7 +113,7 @@ def build(styles: Iterable[Style], example: Example, has_gpu: bool) -> Controls:
         choices = [(studio_parts.NO_STYLE, "")] + [(f"{style.name_zh} · {style.name}", style.name) for style in styles]
         made["style"] = gr.Dropdown(
             choices,
-            value=example.style,
+            value="",  # the example's words say its style: another prompt would get one that nobody chose
             filterable=True,
             scale=1,
             min_width=200,

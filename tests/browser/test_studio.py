@@ -39,6 +39,7 @@ def test_parts_and_findings_come_while_one_types(url: str, open_page: Callable[.
     page.wait_for_selector(".wan-part[data-kind=subject]:has-text('几棵树')")
     assert "数量含糊" in page.inner_text(".wan-findings")
     page.type(PROMPT, "一个女孩和一只狗在海边，逆光", delay=20)
+    page.wait_for_selector(".wan-part[data-kind=scene]:has-text('海边')")  # until then both are proposed, not found
     page.wait_for_selector(".wan-part[data-kind=light]:has-text('逆光')")
     assert page.locator(".wan-part[data-kind=scene]").inner_text().startswith("场景")
     assert page.locator(".wan-fix[data-kind=weight]").inner_text().split() == ["加权", "(女孩:1.3)"]
@@ -151,6 +152,7 @@ def test_malformed_weights_are_marked_at_the_character(
 
 def test_the_i_button_shows_weights_tokens_and_what_is_cut(url: str, open_page: Callable[..., Page]) -> None:
     page = open_page(url)
+    choose_style(page, "赛博朋克霓虹 · Cyberpunk Neon")
     page.click("#wan-reveal")
     page.fill(PROMPT, "静卧的(猎豹:1.3)")
     page.wait_for_selector(".wan-mono mark:text-is('(猎豹:1.3)')")
@@ -202,13 +204,14 @@ def test_the_gallery_has_all_examples_and_one_stop_of_the_tab_key(url: str, open
 def test_style_cards_and_dropdown_are_one_choice(url: str, open_page: Callable[..., Page]) -> None:
     page = open_page(url)
     assert page.locator(".wan-look").count() == 12
+    assert page.locator(".wan-look[aria-checked=true]").count() == 0
+    choose_style(page, "赛博朋克霓虹 · Cyberpunk Neon")
     page.wait_for_selector(".wan-look[aria-checked=true][data-key='Cyberpunk Neon']")
     page.focus(".wan-look[aria-checked=true]")
     page.keyboard.press("ArrowRight")
     page.wait_for_function("document.querySelector('#wan-style input').value === '油画 · Oil Painting'")
     page.wait_for_selector(".wan-look[aria-checked=true][data-key='Oil Painting']")
-    page.click("#wan-style input")
-    page.get_by_role("option", name="水彩 · Watercolor", exact=True).click()
+    choose_style(page, "水彩 · Watercolor")
     page.wait_for_selector(".wan-look[aria-checked=true][data-key='Watercolor']")
     generate(page)
     assert page.evaluate("wan.job.state.request.style") == "Watercolor"
@@ -242,6 +245,11 @@ def test_a_style_file_is_loaded_used_kept_and_forgotten(
     page.click(".wan-forget")
     page.wait_for_function("document.querySelectorAll('.wan-look').length === 12")
     page.wait_for_function("document.querySelector('#wan-style input').value === '无 · None'")
+
+
+def choose_style(page: Page, name: str) -> None:
+    page.click("#wan-style input")
+    page.get_by_role("option", name=name, exact=True).click()
 
 
 def load(page: Page, path: Path) -> None:
