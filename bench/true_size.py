@@ -97,9 +97,7 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--merged-upsampling", action="store_true", help="see engines.vae_convs")
     parser.add_argument("--vae-frames", type=int, help="decoded at a time where they are largest; default: all")
     parser.add_argument("--fp8-error", type=float, help="largest relative error of the velocity; default: no FP8")
-    parser.add_argument(
-        "--fp8-attention", action="store_true", default=None, help="within --fp8-error, see engines.fp8_attention"
-    )
+    parser.add_argument("--fp8-attention", action="store_true", help="within --fp8-error, see engines.fp8_attention")
     parser.add_argument(
         "--text-waits", action="store_true", help="the text encoder is on the GPU only while it computes"
     )
@@ -123,9 +121,9 @@ def _ours(options: argparse.Namespace) -> dict[str, Any]:
     """Our side: the walk, warm, and its stages one by one."""
     device = _device()
     checkpoint, spec = _checkpoint(options, device), _spec(options)
-    tuning = Tuning(**{field.name: getattr(options, field.name) for field in dataclasses.fields(Tuning)})
-    if options.fp8_attention:
-        tuning = dataclasses.replace(tuning, fp8_attention=fp8_attention.find() or fp8_attention.emulated)
+    wanted: dict[str, Any] = {field.name: getattr(options, field.name) for field in dataclasses.fields(Tuning)}
+    wanted["fp8_attention"] = (fp8_attention.find() or fp8_attention.emulated) if options.fp8_attention else None
+    tuning = Tuning(**wanted)
     turns = ("text_encoder",) if options.text_waits else None
     begin = time.perf_counter()
     model = Model(

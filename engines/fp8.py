@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 _E4M3 = CACHE_DTYPE = torch.float8_e4m3fn
-_LARGEST = torch.finfo(_E4M3).max
+LARGEST = torch.finfo(_E4M3).max
 _SMALLEST_SCALE = 1e-12  # a row of zeros
 
 
@@ -62,9 +62,12 @@ class Fp8Linear(nn.Module):
 
 def to_cache(keys_values: Tensor) -> Tensor:
     """Keys and values to e4m3 without a scale: keys are normed, so that both lie well within its range."""
-    if keys_values.dtype == CACHE_DTYPE:
-        return keys_values
-    return keys_values.clamp(-_LARGEST, _LARGEST).to(_E4M3)
+    return keys_values if keys_values.dtype == CACHE_DTYPE else to_e4m3(keys_values)
+
+
+def to_e4m3(x: Tensor) -> Tensor:
+    """Round; what is out of range becomes the largest number."""
+    return x.clamp(-LARGEST, LARGEST).to(_E4M3)
 
 
 def linears(module: nn.Module) -> dict[str, nn.Linear]:
@@ -127,15 +130,18 @@ def quantise_within(
     groups = kinds(originals)
     sizes = {group: sum(originals[name].weight.numel() for name in names) for group, names in groups.items()}
     errors = measure(module, groups, run)
-    allowance = budget
+    allowance, tried = budget, None
     while True:
-        chosen = tuple(sorted(name for group in choose(errors, sizes, allowance) for name in groups[group]))
-        quantise(module, chosen)
-        error = relative_error(run(), exact)
-        if error <= budget or not chosen:
-            return chosen, error
-        for name in chosen:  # errors that are not independent add up to more: try with less
-            module.set_submodule(name, originals[name])
+        picked = choose(errors, sizes, allowance)
+        if picked != tried:
+            chosen = tuple(sorted(name for group in picked for name in groups[group]))
+            quantise(module, chosen)
+            error = relative_error(run(), exact)
+            if error <= budget or not chosen:
+                return chosen, error
+            for name in chosen:  # errors that are not independent add up to more: try with less
+                module.set_submodule(name, originals[name])
+            tried = picked
         allowance *= 0.95
 
 
@@ -149,8 +155,8 @@ def quantise(module: nn.Module, names: Iterable[str]) -> None:
 
 def _rows_to_fp8(x: Tensor) -> tuple[Tensor, Tensor]:
     """x [rows, n] -> e4m3 [rows, n] and float32 [rows, 1] with x near the product of both."""
-    scale = (x.abs().amax(dim=1, keepdim=True).float() / _LARGEST).clamp_min(_SMALLEST_SCALE)
-    return (x.float() / scale).clamp(-_LARGEST, _LARGEST).to(_E4M3), scale
+    scale = (x.abs().amax(dim=1, keepdim=True).float() / LARGEST).clamp_min(_SMALLEST_SCALE)
+    return to_e4m3(x.float() / scale), scale
 
 
 def relative_error(a: Tensor, b: Tensor) -> float:

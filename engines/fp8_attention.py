@@ -17,8 +17,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-_E4M3 = torch.float8_e4m3fn
-_LARGEST = torch.finfo(_E4M3).max
+from engines.fp8 import LARGEST, to_e4m3
+
 _OF_EXPONENTIALS = 256.0
 _HEADROOM = 2.0  # earlier latents' values, which are in FP8 already, may be larger than the block's own
 CAPABILITY = (9, 0)
@@ -51,17 +51,12 @@ def as_operator(run: Callable[[Tensor, Tensor, Tensor], Tensor]) -> Attention:
     operator = torch.library.custom_op(f"engines::fp8_attention{run.__name__}", run, mutates_args=(), schema=schema)
     operator.register_fake(lambda query, keys_values, scale: _rows_like(query))  # noqa: ARG005 - the schema's names
 
-    def attention(query: Tensor, keys_values: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
-        scale = _scale(value)
-        return operator(_to_fp8(query), keys_values, scale), scale
-
-    return attention
+    return _attention(operator)
 
 
 def emulated(query: Tensor, keys_values: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
     """`Attention` with the same rounding, in float32."""
-    scale = _scale(value)
-    return emulated_rows(_to_fp8(query), keys_values, scale), scale
+    return _attention(emulated_rows)(query, keys_values, value)
 
 
 def emulated_rows(query: Tensor, keys_values: Tensor, scale: Tensor) -> Tensor:
@@ -69,17 +64,17 @@ def emulated_rows(query: Tensor, keys_values: Tensor, scale: Tensor) -> Tensor:
     key, values = keys_values.float().unsqueeze(1).unbind(0)
     logits = query.float() @ key.mT / query.shape[-1] ** 0.5
     exponentials = (logits - logits.amax(-1, keepdim=True)).exp()
-    products = _to_fp8(exponentials * _OF_EXPONENTIALS).float() @ values
+    products = to_e4m3(exponentials * _OF_EXPONENTIALS).float() @ values
     out = products / (exponentials.sum(-1, keepdim=True) * _OF_EXPONENTIALS)
-    return _to_fp8(out / scale).transpose(1, 2).flatten(2)
+    return to_e4m3(out / scale).transpose(1, 2).flatten(2)
 
 
-def _scale(value: Tensor) -> Tensor:
-    return (value.abs().amax().float() * (_HEADROOM / _LARGEST)).clamp_min(1e-12).view(1)
+def _attention(rows_of: Callable[[Tensor, Tensor, Tensor], Tensor]) -> Attention:
+    def attention(query: Tensor, keys_values: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
+        scale = (value.abs().amax().float() * (_HEADROOM / LARGEST)).clamp_min(1e-12).view(1)
+        return rows_of(to_e4m3(query), keys_values, scale), scale
 
-
-def _to_fp8(x: Tensor) -> Tensor:
-    return x.clamp(-_LARGEST, _LARGEST).to(_E4M3)
+    return attention
 
 
 def _rows_like(query: Tensor) -> Tensor:

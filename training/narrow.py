@@ -11,7 +11,6 @@ through as noise.
 from __future__ import annotations
 
 import argparse
-import copy
 import shutil
 from pathlib import Path
 
@@ -24,8 +23,7 @@ from training import config
 from training.autoencode import decode_frames, denormalise, latent_statistics
 from training.latents import Drawings, LatentRing
 from training.networks import TEXT_FILE, Networks, load_networks, save_networks
-from training.session import save
-from training.vae import load_vae
+from training.vae import load_vae, save_vae
 
 SILENT = -20.0
 """Log-variance that the narrow encoder gives: its own was trained for other channels, and only its mean is used."""
@@ -80,7 +78,7 @@ def narrow_transformer(model: WanTransformer3DModel, kept: Tensor) -> WanTransfo
     channels = kept.shape[1]
     sizes = {name: model.config[name] for name in config.TRANSFORMER}
     made = WanTransformer3DModel(**sizes | {"in_channels": channels, "out_channels": channels})
-    weights = copy.deepcopy(model.state_dict())
+    weights = dict(model.state_dict())
     weights["patch_embedding.weight"] = torch.einsum(
         "dcfhw,ck->dkfhw", weights["patch_embedding.weight"].double(), kept
     )
@@ -120,13 +118,7 @@ def main() -> None:
     latents = ring.batch(ring.held).latents
     kept = directions(vae, latents, args.channels)
     made = narrow_vae(vae, kept)
-    states = {
-        "weights": {name: tensor.half() for name, tensor in made.state_dict().items()},
-        "mean": torch.tensor(made.config.latents_mean),
-        "std": torch.tensor(made.config.latents_std),
-        "config": {name: made.config[name] for name in config.VAE},
-    }
-    save(args.out / "vae.pt", states)
+    save_vae(made, args.out)
     for source in sorted(args.folder.glob("*/transformer.pt")):
         held = load_networks(source.parent, "cpu")
         transformer = narrow_transformer(held.transformer, kept)

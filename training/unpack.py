@@ -12,13 +12,11 @@ import argparse
 import shutil
 from pathlib import Path
 
-import torch
 from diffusers import AutoencoderKLWan, WanTransformer3DModel
 from transformers import AutoTokenizer, UMT5EncoderModel
 
-from training import config
 from training.networks import TEXT_FILE, Networks, save_networks
-from training.session import save
+from training.vae import save_vae
 
 
 def unpack(checkpoint: Path, folder: Path, teacher: Path, tokenizer: Path) -> None:
@@ -31,13 +29,7 @@ def unpack(checkpoint: Path, folder: Path, teacher: Path, tokenizer: Path) -> No
         tokenizer: folder for the tokenizer.
     """
     vae = AutoencoderKLWan.from_pretrained(checkpoint / "vae")
-    states = {
-        "weights": {name: tensor.half() for name, tensor in vae.state_dict().items()},
-        "mean": torch.tensor(vae.config.latents_mean),
-        "std": torch.tensor(vae.config.latents_std),
-        "config": {name: vae.config[name] for name in config.VAE},
-    }
-    save(folder / "vae.pt", states)
+    save_vae(vae, folder)
     text_encoder = UMT5EncoderModel.from_pretrained(checkpoint / "text_encoder")
     for name, source in (("few", checkpoint / "transformer"), ("flow", teacher)):
         held = Networks(WanTransformer3DModel.from_pretrained(source), text_encoder)

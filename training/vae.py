@@ -47,6 +47,17 @@ def load_vae(run: Path, device: torch.device | str) -> AutoencoderKLWan:
     return vae.to(device).eval().requires_grad_(False)
 
 
+def save_vae(vae: AutoencoderKLWan, run: Path) -> None:
+    """Write what `load_vae` reads."""
+    states = {
+        "weights": {name: tensor.half() for name, tensor in vae.state_dict().items()},
+        "mean": torch.tensor(vae.config.latents_mean),
+        "std": torch.tensor(vae.config.latents_std),
+        "config": {name: vae.config[name] for name in config.VAE},
+    }
+    save(run / "vae.pt", states)
+
+
 def draw_clips(rng: random.Random, count: int, frames: int, size: config.Size, device: torch.device) -> Tensor:
     """Random clips of the world that start anywhere in their eight seconds: [count, 3, frames, H, W] in [-1, 1]."""
     scenes: list[Scene] = [sample_scene(rng, held_out=False) for _ in range(count)]
