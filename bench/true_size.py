@@ -125,12 +125,12 @@ def _ours(options: argparse.Namespace) -> dict[str, Any]:
     wanted["fp8_attention"] = (fp8_attention.find() or fp8_attention.emulated) if options.fp8_attention else None
     tuning = Tuning(**wanted)
     turns = ("text_encoder",) if options.text_waits else None
+    vae_tflop = {first: _vae_tflop(checkpoint, first=first) for first in (True, False)}
+    sizes, vae = _sizes(checkpoint), checkpoint.vae  # counted before weights in FP8 stop to be parameters
     begin = time.perf_counter()
     model = Model(
         spec, checkpoint.tokenizer, torch_engine.load(checkpoint, device=device, taking_turns=turns, tuning=tuning)
     )
-    vae_tflop = {first: _vae_tflop(checkpoint, first=first) for first in (True, False)}
-    sizes, vae = _sizes(checkpoint), checkpoint.vae
     del checkpoint
     gc.collect()
     if device.type == "cuda":

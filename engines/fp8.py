@@ -77,10 +77,13 @@ def linears(module: nn.Module) -> dict[str, nn.Linear]:
 
 
 def kinds(names: Iterable[str]) -> dict[str, list[str]]:
-    """Names by what the linear is for, whichever layer it is in: layers that are quantised alike share one graph."""
+    """Names by what the linear is for, whichever layer it is in: layers that are quantised alike share one graph.
+
+    A layer's number is the first in a name; "attn1" and "attn2" behind it are two kinds.
+    """
     groups: dict[str, list[str]] = {}
     for name in names:
-        groups.setdefault(re.sub(r"\d+", "*", name), []).append(name)
+        groups.setdefault(re.sub(r"\.\d+\.", ".*.", name, count=1), []).append(name)
     return groups
 
 

@@ -217,11 +217,13 @@ def load(
         taking_turns = _taking_turns(checkpoint, device, dtype) if device.type == "cuda" else ()
     residency = Residency(device, taking_turns=taking_turns)
     second = checkpoint.transformer_2
-    parts = (f"PyTorch {torch.__version__.split('+')[0]}", precision, tuning.label if tuning else "", where)
     text_encoder = TorchTextEncoder(checkpoint.text_encoder, residency, dtype)
+    transformer = TorchTransformer(checkpoint.transformer, residency, dtype, tuning=tuning)
+    sped_up = tuning.label(transformer.fp8) if tuning else ""
+    parts = (f"PyTorch {torch.__version__.split('+')[0]}", precision, sped_up, where)
     return Engines(
         text_encoder=text_encoder,
-        transformer=TorchTransformer(checkpoint.transformer, residency, dtype, tuning=tuning),
+        transformer=transformer,
         vae_decoder=TorchVaeDecoder(checkpoint.vae, device, tuning),
         device=device,
         label=" · ".join(part for part in parts if part),

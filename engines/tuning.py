@@ -43,10 +43,13 @@ class Tuning:
     merged_upsampling: bool = False
     vae_frames: int | None = None
 
-    @property
-    def label(self) -> str:
-        """For people: what is on, such as "fp8 · compiled"; "" where nothing is."""
-        fp8 = "fp8 with attention" if self.fp8_attention is not None else "fp8"
+    def label(self, made: Quantised) -> str:
+        """For people: what is on, such as "fp8 · compiled"; "" where nothing is.
+
+        Args:
+            made: what the budget allowed for.
+        """
+        fp8 = "fp8 with attention" if made.attention else "fp8"
         return " · ".join(name for name, on in ((fp8, self.fp8_error is not None), ("compiled", self.compile)) if on)
 
 

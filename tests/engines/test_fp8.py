@@ -85,9 +85,14 @@ def test_what_is_outside_its_range_is_cut() -> None:
     assert fp8.to_cache(torch.tensor([1e4, -1e4])).float().tolist() == [448.0, -448.0]
 
 
-def test_kinds_put_all_layers_together() -> None:
-    names = ["blocks.0.ffn.net.2", "blocks.11.ffn.net.2", "proj_out"]
-    assert fp8.kinds(names) == {"blocks.*.ffn.net.*": names[:2], "proj_out": names[2:]}
+def test_kinds_put_all_layers_together_and_nothing_else() -> None:
+    names = ["blocks.0.ffn.net.2", "blocks.11.ffn.net.2", "proj_out", "blocks.3.attn1.to_v", "blocks.3.attn2.to_v"]
+    assert fp8.kinds(names) == {
+        "blocks.*.ffn.net.2": names[:2],
+        "proj_out": names[2:3],
+        "blocks.*.attn1.to_v": names[3:4],
+        "blocks.*.attn2.to_v": names[4:],
+    }
 
 
 def test_attention_in_fp8_is_near_the_exact_one() -> None:
