@@ -119,12 +119,13 @@ def choose(errors: Mapping[str, float], sizes: Mapping[str, int], budget: float)
 
 
 def quantise_within(
-    module: nn.Module, run: Callable[[], Tensor], budget: float, exact: Tensor
+    module: nn.Module, run: Callable[[], Tensor], budget: float, exact: Tensor, errors: Mapping[str, float]
 ) -> tuple[tuple[str, ...], float]:
     """Quantise as much of the module as keeps the measured relative error of `run()` within `budget`.
 
     Args:
         exact: what `run()` gives with nothing in FP8; the error with no linear in FP8 is within `budget`.
+        errors: of each kind alone, from `measure`.
 
     Returns:
         the names of the linears that are FP8 now, and the error measured with all of them.
@@ -132,7 +133,6 @@ def quantise_within(
     originals = linears(module)
     groups = kinds(originals)
     sizes = {group: sum(originals[name].weight.numel() for name in names) for group, names in groups.items()}
-    errors = measure(module, groups, run)
     allowance, tried = budget, None
     while True:
         picked = choose(errors, sizes, allowance)

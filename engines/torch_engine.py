@@ -139,7 +139,7 @@ class TorchVaeDecoder:
         steps = (VaeStep(own, first=first, in_place=True, together=tuning.vae_frames) for first in (True, False))
         self._steps = [FramesStep(step).to(device, self._dtype) for step in steps]
         for step in self._steps:
-            tune_vae(step, tuning)
+            tune_vae(step.step, tuning)
         self._shapes = CacheShapes(vae)
         self._layout = torch.channels_last_3d if tuning.channels_last else torch.contiguous_format
 

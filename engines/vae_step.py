@@ -29,8 +29,10 @@ from diffusers.models.autoencoders.autoencoder_kl_wan import (
 )
 from torch import Tensor, nn
 
+from engines.transformer_step import CompileOptions
 from engines.vae_convs import UpsampleConv
 
+_UpBlock = WanResidualUpBlock | WanUpBlock
 _CACHED_FRAMES = 2  # a causal 3-tap convolution looks two frames back
 
 
@@ -60,6 +62,8 @@ class VaeStep(nn.Module):
         shape = (1, -1, 1, 1, 1)
         self.register_buffer("latents_mean", torch.tensor(vae.config["latents_mean"]).view(shape), persistent=False)
         self.register_buffer("latents_std", torch.tensor(vae.config["latents_std"]).view(shape), persistent=False)
+        self._num_front_caches = _num_caches(self.decoder.conv_in, self.decoder.mid_block, *_blocks(self.decoder)[0])
+        self._run_front, self._run_back = self._front, self._back
 
     def forward(self, latents: Tensor, *caches: Tensor) -> tuple[Tensor, ...]:
         """Decode one latent.
@@ -76,10 +80,32 @@ class VaeStep(nn.Module):
 
     def patches(self, latents: Tensor, *caches: Tensor) -> tuple[Tensor, ...]:
         """As `forward`, before patches are laid out as pixels: [1, 3 * p * p, T, H / p, W / p], not clamped."""
-        walk = _Walk(caches, first=self.first, in_place=self.in_place, together=self.together)
+        x, *front = self._run_front(latents, *caches[: self._num_front_caches])
+        back = list(caches[self._num_front_caches :])
+        made: list[Tensor] = []
+        for frames in x.split(self.together or x.shape[2], dim=2):
+            patches, *back = self._run_back(frames, *back)
+            made.append(patches)
+        return torch.cat(made, dim=2), *front, *back
+
+    def compile_parts(self, options: CompileOptions) -> None:
+        """Compile what is in front of the last upsampling in time, and what is behind it: each a graph of its own.
+
+        One graph for both would take all frames of a latent through the part behind side by side, with the memory of
+        all of them.
+        """
+        self._run_front = torch.compile(self._front, fullgraph=True, dynamic=False, options=options)
+        self._run_back = torch.compile(self._back, fullgraph=True, dynamic=False, options=options)
+
+    def _front(self, latents: Tensor, *caches: Tensor) -> tuple[Tensor, ...]:
+        walk = _Walk(caches, first=self.first, in_place=self.in_place)
         x = latents * self.latents_std + self.latents_mean
         x = F.conv3d(x, self.post_quant_conv.weight, self.post_quant_conv.bias)
-        return walk.decoder(self.decoder, x), *walk.caches
+        return walk.front(self.decoder, x), *walk.caches
+
+    def _back(self, frames: Tensor, *caches: Tensor) -> tuple[Tensor, ...]:
+        walk = _Walk(caches, first=self.first, in_place=self.in_place)
+        return walk.back(self.decoder, frames), *walk.caches
 
 
 class FramesStep(nn.Module):
@@ -116,8 +142,8 @@ class CacheShapes:
     def __init__(self, vae: AutoencoderKLWan) -> None:
         step = VaeStep(vae, first=False)
         latents = torch.empty(1, int(vae.config["z_dim"]), 1, 1, 1, device="meta")
-        walk = _Walk(None, first=False, in_place=False, together=None)
-        walk.decoder(copy.deepcopy(step.decoder).to("meta"), latents)
+        walk, decoder = _Walk(None, first=False, in_place=False), copy.deepcopy(step.decoder).to("meta")
+        walk.back(decoder, walk.front(decoder, latents))
         self._of_one_cell = [tuple(c.shape) for c in walk.caches]
 
     def __call__(self, height: int, width: int) -> list[tuple[int, int, int, int, int]]:
@@ -130,13 +156,12 @@ class _Walk:
 
     Args:
         caches: None makes zeros of the shapes that are asked for.
-        together: frames that are decoded at a time behind the last upsampling in time; None decodes all.
     """
 
-    def __init__(self, caches: Sequence[Tensor] | None, *, first: bool, in_place: bool, together: int | None) -> None:
+    def __init__(self, caches: Sequence[Tensor] | None, *, first: bool, in_place: bool) -> None:
         self._makes_caches = caches is None
         self.caches = list(caches or ())
-        self._first, self._in_place, self._together = first, in_place, together
+        self._first, self._in_place = first, in_place
         self._next = 0
 
     def _with_cache(self, x: Tensor) -> Tensor:
@@ -159,22 +184,18 @@ class _Walk:
         weight = conv.weight[:, :, -1:] if self._first else conv.weight
         return F.conv3d(x, weight, conv.bias, padding=(0, rows // 2, columns // 2))
 
-    def decoder(self, decoder: WanDecoder3d, x: Tensor) -> Tensor:
-        x = self._conv(decoder.conv_in, x)
-        x = self._mid(decoder.mid_block, x)
-        blocks = [cast("WanResidualUpBlock | WanUpBlock", block) for block in decoder.up_blocks]
-        in_time = [i for i, block in enumerate(blocks) if _upsampling(block) == "upsample3d"]
-        tail = in_time[-1] + 1 if in_time else 0
-        for block in blocks[:tail]:
+    def front(self, decoder: WanDecoder3d, x: Tensor) -> Tensor:
+        """To the last upsampling in time, and with it."""
+        x = self._mid(decoder.mid_block, self._conv(decoder.conv_in, x))
+        for block in _blocks(decoder)[0]:
             x = self._up(block, x)
-        begin = self._next
-        made: list[Tensor] = []
-        for frames in x.split(self._together or x.shape[2], dim=2):
-            self._next = begin
-            for block in blocks[tail:]:
-                frames = self._up(block, frames)
-            made.append(self._conv(decoder.conv_out, decoder.nonlinearity(decoder.norm_out(frames))))
-        return torch.cat(made, dim=2)
+        return x
+
+    def back(self, decoder: WanDecoder3d, x: Tensor) -> Tensor:
+        """From there to patches, of any number of frames."""
+        for block in _blocks(decoder)[1]:
+            x = self._up(block, x)
+        return self._conv(decoder.conv_out, decoder.nonlinearity(decoder.norm_out(x)))
 
     def _mid(self, mid: WanMidBlock, x: Tensor) -> Tensor:
         x = self._residual(cast(WanResidualBlock, mid.resnets[0]), x)
@@ -190,7 +211,7 @@ class _Walk:
         x = self._conv(block.conv2, block.nonlinearity(block.norm2(x)))
         return x + h
 
-    def _up(self, block: WanResidualUpBlock | WanUpBlock, x: Tensor) -> Tensor:
+    def _up(self, block: _UpBlock, x: Tensor) -> Tensor:
         h = x
         for resnet in block.resnets:
             x = self._residual(cast(WanResidualBlock, resnet), x)
@@ -220,7 +241,21 @@ class _Walk:
         return x.view(b, t, x.shape[1], 2 * h, 2 * w).permute(0, 2, 1, 3, 4)
 
 
-def _upsampling(block: WanResidualUpBlock | WanUpBlock) -> str | None:
+def _blocks(decoder: WanDecoder3d) -> tuple[list[_UpBlock], list[_UpBlock]]:
+    """Those up to the last that upsamples in time, and those behind it."""
+    blocks = [cast(_UpBlock, block) for block in decoder.up_blocks]
+    in_time = [i for i, block in enumerate(blocks) if _upsampling(block) == "upsample3d"]
+    tail = in_time[-1] + 1 if in_time else 0
+    return blocks[:tail], blocks[tail:]
+
+
+def _num_caches(*modules: nn.Module) -> int:
+    """Convolutions that look back."""
+    convs = (m for module in modules for m in module.modules() if isinstance(m, WanCausalConv3d))
+    return sum(conv.kernel_size[0] > 1 for conv in convs)
+
+
+def _upsampling(block: _UpBlock) -> str | None:
     """How a block upsamples: "upsample2d", "upsample3d" for time too, or not at all."""
     if isinstance(block, WanResidualUpBlock):
         return block.upsampler.mode if block.upsampler is not None else None

@@ -17,6 +17,8 @@ BLOCK_LATENTS = 3
 """Latents of every block behind the first, which holds one."""
 MAX_LATENTS = 61
 """Latents of the longest clip on offer: 8 s at 30 frames a second."""
+LATENT_CHANNELS = 12
+"""What `training.narrow` keeps of the channels that the autoencoder is trained with, and what the transformer sees."""
 
 VAE: dict[str, Any] = {
     "base_dim": 32,
@@ -37,8 +39,8 @@ TRANSFORMER: dict[str, Any] = {
     "patch_size": (1, 2, 2),
     "num_attention_heads": 4,
     "attention_head_dim": 64,
-    "in_channels": 48,
-    "out_channels": 48,
+    "in_channels": LATENT_CHANNELS,
+    "out_channels": LATENT_CHANNELS,
     "text_dim": 192,
     "freq_dim": 256,
     "ffn_dim": 1024,

@@ -16,6 +16,7 @@ new)
     alone $last text_encoder --tokenizer $words --minutes 3 >$logs/text.log 2>&1 &
     alone 0 transformer --minutes 1 --tokenizer $words --compile dynamic --compile-only >$logs/compile.log 2>&1 &
     stage vae --minutes 5 >$logs/vae.log 2>&1
+    alone 0 narrow --tokenizer $words --out $run/narrow >$logs/narrow.log 2>&1 && mv $run/narrow/* $run/
     date +"%s flow" >>$logs/times
     flow --minutes 14.5 >$logs/flow.log 2>&1
     few=5
@@ -23,9 +24,9 @@ new)
 more)
     date +"%s flow" >>$logs/times
     flow --minutes 13.5 --small-until 0 --images-until 0.25 --lr 1.5e-3 >$logs/flow.log 2>&1
-    few=10.5
+    few="10.5 --resume few --sizes 768x448 1280x736 --drawings 6 --lr 8e-4 --tokens 64000 --compile dynamic"
     ;;
-few) few="26 --resume few --sizes 768x448 1280x736 --drawings 6 --lr 6e-4 --tokens 64000" ;;
+few) few="26 --resume few --sizes 768x448 1280x736 --drawings 6 --lr 6e-4 --tokens 64000 --compile dynamic" ;;
 esac
 date +"%s few steps" >>$logs/times
 stage distill --tokenizer $words --minutes $few >$logs/few.log 2>&1

@@ -5,7 +5,7 @@ first, the transformer's patch embedding and projection. Does not train. An auto
 by channel says one thing in many channels; a transformer that predicts velocity then hands most of its width's numbers
 through as noise.
 
-    python -m training.narrow --folder .train/run --tokenizer .train/tokenizer --channels 12 --out .train/narrow
+    python -m training.narrow --folder .train/run --tokenizer .train/tokenizer --out .train/narrow
 """
 
 from __future__ import annotations
@@ -103,7 +103,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--folder", type=Path, required=True)
     parser.add_argument("--tokenizer", type=Path, required=True)
-    parser.add_argument("--channels", type=int, required=True)
+    parser.add_argument("--channels", type=int, default=config.LATENT_CHANNELS)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--size", default="768x448")
     parser.add_argument("--drawings", type=int, default=4)

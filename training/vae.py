@@ -170,9 +170,11 @@ def main() -> None:
     rng = random.Random(args.seed * 1000 + session.rank)
     device, sizes = session.device, [config.Size.parse(text) for text in args.sizes]
     rings = {size: FrameRing(size, args.capacity, args.frames, device) for size in sizes}
-    vae = new_vae().to(device)
-    if (args.folder / "vae.pt").exists():
-        vae.load_state_dict({k: t.float() for k, t in load(args.folder / "vae.pt")["weights"].items()})
+    before = load(args.folder / "vae.pt") if (args.folder / "vae.pt").exists() else None
+    sizes_of_it = config.VAE if before is None else before["config"]  # it may have been narrowed
+    vae = new_vae(sizes_of_it).to(device)
+    if before is not None:
+        vae.load_state_dict({k: t.float() for k, t in before["weights"].items()})
     session.broadcast(channels_last(vae))
     if args.decoder_only:
         vae.encoder.requires_grad_(False)
@@ -204,13 +206,13 @@ def main() -> None:
             shown = {name: float(value.detach()) for name, value in parts.items()}
             log.write(step=step, seconds=clock.seconds, drawing_s=drawing_s, norm=float(norm), **shown)
     if session.is_main:
-        vae = new_vae().to(device)
+        vae = new_vae(sizes_of_it).to(device)
         vae.load_state_dict(average.state_dict())
         mean, std, psnr = measure(vae, random.Random(7), 8 if device.type == "cuda" else 1, sizes[0], device)
         weights = {k: t.half() for k, t in average.state_dict().items()}
-        states = {"weights": weights, "mean": mean.float().cpu(), "std": std.float().cpu(), "config": config.VAE}
-        if args.decoder_only:
-            states |= {name: load(args.folder / "vae.pt")[name] for name in ("mean", "std")}
+        states = {"weights": weights, "mean": mean.float().cpu(), "std": std.float().cpu(), "config": sizes_of_it}
+        if args.decoder_only and before is not None:
+            states |= {name: before[name] for name in ("mean", "std")}
         save(args.folder / "vae.pt", states)
         log.write(step=step, seconds=clock.seconds, psnr_db=psnr, latent_std=float(std.mean()))
     session.finish()

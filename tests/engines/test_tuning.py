@@ -28,18 +28,25 @@ from engines.tuning import (
 from engines.vae_step import CacheShapes, FramesStep, VaeStep
 
 
-@torch.inference_mode()
-def test_layers_share_one_graph(tiny_checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def counter(monkeypatch: pytest.MonkeyPatch) -> CompileCounterWithBackend:
+    """Counts the graphs of what is compiled in a test, and runs them as they are."""
     counter = CompileCounterWithBackend("eager")
     compiler = torch.compile
 
     def counted(function: Any, **options: Any) -> Any:
         return compiler(function, fullgraph=options["fullgraph"], dynamic=options["dynamic"], backend=counter)
 
+    monkeypatch.setattr(torch, "compile", counted)
+    torch._dynamo.reset()
+    return counter
+
+
+@torch.inference_mode()
+def test_layers_share_one_graph(tiny_checkpoint: Checkpoint, counter: CompileCounterWithBackend) -> None:
     step = TransformerStep(tiny_checkpoint.transformer)
     sample = _sample(step)
     expected = step(*sample)
-    monkeypatch.setattr(torch, "compile", counted)
     tune_transformer(step, Tuning(compile=True))
     made = step(*sample)
     torch.testing.assert_close(made[0], expected[0])
@@ -55,7 +62,7 @@ def test_channels_last_changes_no_frame(tiny_checkpoint: Checkpoint, first: bool
     caches = [torch.zeros(shape) for shape in CacheShapes(tiny_checkpoint.vae)(4, 6)]
     step = FramesStep(VaeStep(tiny_checkpoint.vae, first=first))
     expected = step(latents, *caches)[0]
-    tune_vae(step, Tuning(channels_last=True))
+    tune_vae(step.step, Tuning(channels_last=True))
     assert (step(latents, *caches)[0].int() - expected.int()).abs().max() <= 1
 
 
@@ -71,15 +78,19 @@ def test_a_tuned_decoder_makes_the_same_pixels(tiny_checkpoint: Checkpoint, tuni
 
 @torch.inference_mode()
 @pytest.mark.parametrize("first", [True, False])
-def test_a_tuned_decoder_is_one_graph(tiny_checkpoint: Checkpoint, first: bool) -> None:
+def test_a_compiled_decoder_is_two_graphs_whatever_the_frames_at_a_time(
+    tiny_checkpoint: Checkpoint, counter: CompileCounterWithBackend, first: bool
+) -> None:
     vae = copy.deepcopy(tiny_checkpoint.vae)
     tune_decoder(vae.decoder, NOT_COMPILED)
     step = FramesStep(VaeStep(vae, first=first, in_place=True, together=2))
     latents, shapes = torch.randn(1, 8, 1, 4, 6), CacheShapes(vae)(4, 6)
-    expected = step(latents, *(torch.zeros(shape) for shape in shapes))[0]
-    torch._dynamo.reset()
-    step.compile(fullgraph=True, dynamic=False, backend="eager")
-    assert torch.equal(step(latents, *(torch.zeros(shape) for shape in shapes))[0], expected)
+    plain, compiled = ([torch.zeros(shape) for shape in shapes] for _ in range(2))
+    expected = step(latents, *plain)[0]
+    tune_vae(step.step, Tuning(compile=True))
+    assert torch.equal(step(latents, *compiled)[0], expected)
+    assert all(torch.equal(a, b) for a, b in zip(plain, compiled, strict=True))
+    assert counter.frame_count == 2
 
 
 @pytest.mark.parametrize("backend", ["torch", *TUNINGS])

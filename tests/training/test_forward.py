@@ -23,7 +23,7 @@ def model() -> WanTransformer3DModel:
 
 @torch.no_grad()
 def test_without_context_it_is_the_class_itself(model: WanTransformer3DModel) -> None:
-    latents, text = torch.randn(2, 48, 4, 4, 6), torch.randn(2, 7, 192)
+    latents, text = torch.randn(2, config.LATENT_CHANNELS, 4, 4, 6), torch.randn(2, 7, 192)
     timesteps = torch.tensor([[0, 500, 999, 3], [7, 7, 100, 1]])
     expected = model(latents, timesteps.repeat_interleave(6, 1), text).sample
     actual, _ = cached_forward(model, latents, timesteps, text, torch.arange(4)[None])
@@ -32,7 +32,7 @@ def test_without_context_it_is_the_class_itself(model: WanTransformer3DModel) ->
 
 @torch.no_grad()
 def test_pictures_that_share_a_prompt_do_not_see_each_other(model: WanTransformer3DModel) -> None:
-    latents, text = torch.randn(2, 48, 3, 4, 6), torch.randn(2, 7, 192)
+    latents, text = torch.randn(2, config.LATENT_CHANNELS, 3, 4, 6), torch.randn(2, 7, 192)
     timesteps = torch.tensor([[0, 500, 999], [7, 70, 100]])
     actual = separate_forward(model, latents, timesteps, text)
     for at in range(3):
@@ -42,7 +42,11 @@ def test_pictures_that_share_a_prompt_do_not_see_each_other(model: WanTransforme
 
 @torch.no_grad()
 def test_teacher_forcing_equals_one_block_after_another(model: WanTransformer3DModel) -> None:
-    clean, noisy, text = torch.randn(2, 48, 10, 4, 6), torch.randn(2, 48, 10, 4, 6), torch.randn(2, 7, 192)
+    clean, noisy, text = (
+        torch.randn(2, config.LATENT_CHANNELS, 10, 4, 6),
+        torch.randn(2, config.LATENT_CHANNELS, 10, 4, 6),
+        torch.randn(2, 7, 192),
+    )
     blocks = [range(1), range(1, 4), range(4, 7), range(7, 10)]
     timesteps = torch.tensor([[10], [200], [500], [900]]).repeat_interleave(3, 0)[2:].T.repeat(2, 1)
     positions = torch.tensor([[0, *range(1, 10)], [0, *range(31, 40)]])

@@ -12,7 +12,7 @@ import pytest
 import torch
 from diffusers import UniPCMultistepScheduler, WanPipeline
 
-from training import config, distill, pack, samples, text_encoder, tokenizer, transformer, unpack, vae
+from training import config, distill, narrow, pack, samples, text_encoder, tokenizer, transformer, unpack, vae
 from training.captions import corpus
 from training.flow import timesteps
 from training.sampler import schedule
@@ -46,6 +46,9 @@ def test_from_nothing_to_a_pipeline(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     _run(monkeypatch, text_encoder, *run, "--tokenizer", words, "--max-steps", 2, "--batch", 4, "--workers", 0)
     small = ("--sizes", "64x64", "--crop", 64, "--clips", 1, "--capacity", 2, "--frames", 5)
     _run(monkeypatch, vae, *run, "--max-steps", 1, *small)
+    narrowed = tmp_path / "narrow"
+    _run(monkeypatch, narrow, *run[:2], "--tokenizer", words, "--out", narrowed, "--size", "64x64", "--drawings", 1)
+    (narrowed / "vae.pt").replace(tmp_path / "vae.pt")
     drawn = ("--tokenizer", words, "--sizes", "64x64", "64x96", "96x64", "--clips", 1, "--captions", 2, "--workers", 0)
     drawn = (*drawn, "--images", 2, "--copies", 2, "--tokens", 40, "--capacity", 8, "--first-seconds", 0)
     _run(monkeypatch, transformer, *run, *drawn, "--compile-only")
