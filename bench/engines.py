@@ -27,7 +27,7 @@ from engines.arenas import use_growing_segments
 from pipeline.__main__ import parse_size
 from pipeline.request import VideoRequest
 
-BACKENDS = ("eager", "compiled", "tensorrt", "openvino", "diffusers")
+BACKENDS = ("eager", "compiled", "tensorrt", "tensorrt-fp8", "openvino", "diffusers")
 
 
 class _Request(VideoRequest):
@@ -180,7 +180,7 @@ def _diffusers(options: argparse.Namespace) -> dict[str, Any]:
 def _dtype(backend: str) -> Any:
     import torch
 
-    is_gpu = torch.cuda.is_available() and backend in ("eager", "compiled", "tensorrt")
+    is_gpu = torch.cuda.is_available() and backend not in ("reference", "openvino")
     return torch.bfloat16 if is_gpu else torch.float32
 
 
@@ -191,9 +191,10 @@ def _engines(options: argparse.Namespace, checkpoint: Any) -> Any:
     from engines.tuning import Tuning
 
     backend, turns = options.one, options.taking_turns
-    if backend == "tensorrt":
+    if backend.startswith("tensorrt"):
         return load_tensorrt(
             checkpoint,
+            fp8_error=0.05 if backend == "tensorrt-fp8" else None,
             precision=options.precision,
             profiles=options.profiles,
             frame_sizes=(options.size,) if options.profiles == "each" else None,

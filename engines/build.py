@@ -37,7 +37,7 @@ _SHARES = {
     "vae_next": (13, 5),
 }
 _LARGE_BYTES = 2 << 30  # weights above this run in bfloat16: large models leave float16's range, and memory is short
-_SOURCES = ("build", "compile", "export", "shapes", "transformer_step", "vae_step")
+_SOURCES = ("build", "compile", "export", "fp8", "qdq", "shapes", "transformer_step", "vae_step")
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +61,14 @@ def options_for(
     precision: Precision | None = None,
     profiles: Profiles = "one",
     shapes: Shapes | None = None,
+    fp8_error: float | None = None,
 ) -> Options:
-    """The options for a checkpoint; what is not given follows from its size and its configuration."""
+    """The options for a checkpoint; what is not given follows from its size and its configuration.
+
+    Args:
+        precision: of transformer and VAE. Not given, a large transformer is in bfloat16, its VAE in float16 all the
+            same: as fast, and eight times as exact.
+    """
     large = _weight_bytes(checkpoint / "transformer") > _LARGE_BYTES
     large_text = _weight_bytes(checkpoint / "text_encoder") > _LARGE_BYTES
     return Options(
@@ -70,8 +76,10 @@ def options_for(
         shapes=shapes or read_shapes(checkpoint),
         target=target,
         precision=precision or ("bf16" if large else "fp16"),
+        vae_precision=precision or "fp16",
         text_precision="bf16" if large_text else "fp32",
         profiles=profiles,
+        fp8_error=fp8_error,
     )
 
 
@@ -87,7 +95,8 @@ def facts(options: Options, library: Library) -> dict[str, str]:
         "library": library.name,
         "version": library.version,
         "target": options.target,
-        "precision": f"{options.precision}, text {options.text_precision}",
+        "precision": f"{options.precision}, text {options.text_precision}, VAE {options.vae_precision}",
+        "fp8": "none" if options.fp8_error is None else f"within {options.fp8_error:g}",
         "profiles": options.profiles,
         "shapes": options.shapes.describe(),
         "project": cache.source_hash(*_SOURCES),
@@ -203,6 +212,8 @@ def _export(options: Options, name: str, path: Path, *, fused_attention: bool) -
         tokens=options.shapes.tokens,
         precision=options.precision,
         text_precision=options.text_precision,
+        vae_precision=options.vae_precision,
+        fp8_error=options.fp8_error,
         gives_context=options.shapes.has_context,
         fused_attention=fused_attention,
     )
@@ -216,7 +227,11 @@ def _weight_bytes(folder: Path) -> int:
 def _arguments(options: Options, root: Path) -> list[str]:
     """`options` as flags for `main`."""
     given = {"--target": options.target, "--out": root.resolve(), "--model": options.checkpoint.resolve()}
-    given |= {"--precision": options.precision, "--profiles": options.profiles}
+    given |= {"--profiles": options.profiles}
+    if options.precision == options.vae_precision:
+        given |= {"--precision": options.precision}  # else it follows from the checkpoint's size there too
+    if options.fp8_error is not None:
+        given |= {"--fp8-error": options.fp8_error}
     flags = [str(part) for pair in given.items() for part in pair]
     flags += ["--size", *(f"{width}x{height}" for width, height in options.shapes.frame_sizes)]
     return [*flags, "--blocks", *(f"{latents}+{context}" for latents, context in options.shapes.blocks)]
@@ -229,6 +244,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, default=cache.PLANS, help="folder that the entry is put in")
     parser.add_argument("--model", type=Path, default=EMBEDDED, help="checkpoint in diffusers layout")
     parser.add_argument("--precision", choices=("fp16", "bf16"), help="default: by the size of the model")
+    parser.add_argument(
+        "--fp8-error", type=float, help="largest relative error of the velocity by linears in FP8; default: no FP8"
+    )
     parser.add_argument(
         "--profiles", choices=("one", "each"), default="one", help="one plan for all shapes, or each shape its own"
     )
@@ -253,12 +271,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         shapes = read_shapes(given.model, frame_sizes=tuple(given.size or FRAME_SIZES), blocks=_tuple(given.blocks))
         if given.export:
-            export_graphs(
-                options_for(given.model, ANY, precision=given.precision, shapes=shapes), given.export, given.graphs
-            )
+            options = options_for(given.model, ANY, precision=given.precision, shapes=shapes, fp8_error=given.fp8_error)
+            export_graphs(options, given.export, given.graphs)
             return 0
         target, library = _target_and_library(given.target, given.library)
-        options = options_for(given.model, target, precision=given.precision, profiles=given.profiles, shapes=shapes)
+        options = options_for(
+            given.model,
+            target,
+            precision=given.precision,
+            profiles=given.profiles,
+            shapes=shapes,
+            fp8_error=given.fp8_error,
+        )
         print(f"{library.label} · {options.target} · {options.precision} · {shapes.describe()}", flush=True)
         folder = build(options, library, root=given.out, observe=_print, graphs=given.graphs)
     except (WanError, OSError) as error:

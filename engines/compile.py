@@ -33,18 +33,22 @@ class Options:
 
     Attributes:
         target: "sm89" and the like, or `ANY`.
-        precision: of transformer and VAE.
+        precision: of the transformer.
+        vae_precision: of the VAE.
         text_precision: of text encoder and text keys and values: "fp32" where it is small, since it runs once a prompt.
         profiles: one plan for all shapes, or each shape by a plan of its own, which is faster for a large model and
             has its own copy of the weights.
+        fp8_error: see `engines.export.graph`.
     """
 
     checkpoint: Path
     shapes: Shapes
     target: str
     precision: Precision
+    vae_precision: Precision
     text_precision: Literal["fp32", "bf16"]
     profiles: Profiles = "one"
+    fp8_error: float | None = None
 
     @property
     def name(self) -> str:
@@ -53,7 +57,8 @@ class Options:
         # The sizes are not at the end: no name is the beginning of another, whose files would be removed with its own.
         sizes = "".join(f"-{width}x{height}" for width, height in self.shapes.frame_sizes)
         static = f"-static{sizes}" if self.profiles == "each" else ""
-        return f"tensorrt-{folder}-{self.target}{static}-{self.precision}"
+        fp8 = "-fp8" if self.fp8_error is not None else ""
+        return f"tensorrt-{folder}-{self.target}{static}{fp8}-{self.precision}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,8 @@ from torch import Tensor, nn
 from torch.export import Dim
 from transformers import UMT5EncoderModel
 
-from engines.transformer_step import TextKeysValues, TimeEmbedding, TransformerStep, rotary_tables
+from engines import qdq
+from engines.transformer_step import TextKeysValues, TimeEmbedding, TransformerStep, random_inputs, rotary_tables
 from engines.vae_step import CacheShapes, FramesStep, VaeStep
 
 Precision = Literal["fp32", "fp16", "bf16"]
@@ -30,7 +31,7 @@ GRAPHS = ("text_encoder", "text_keys_values", "transformer", "vae_first", "vae_n
 # that fused kernels refuse (one head of all channels, a bias), and is written out by the older opset.
 _FUSED_OPSET, _PLAIN_OPSET = 23, 20
 INLINE_BYTES = 1 << 30  # weights beyond this lie in a file beside the graph: protobuf ends at 2 GB
-_FLOAT32_PARAMETERS = ("scale_shift_table", "norm2")
+_FLOAT32_PARAMETERS = ("scale_shift_table", "norm2", "patch_embedding", "proj_out")
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +90,7 @@ class _Transformer(nn.Module):
     ) -> tuple[Tensor, ...]:
         """As `TransformerStep.forward`, but timesteps [F] and cos, sin [F, h/2, w/2, head_dim / 2]."""
         tables = cos.flatten(0, 2), sin.flatten(0, 2)
-        given = (latents.to(self.dtype), self.time(timesteps), text, *tables)
+        given = (latents, self.time(timesteps), text, *tables)
         if cache is None:
             return (self.step.velocity(*given).float(),)
         velocity, own = self.step(*given, cache)
@@ -112,6 +113,8 @@ def graph(
     tokens: int,
     precision: Precision,
     text_precision: Precision,
+    vae_precision: Precision | None = None,
+    fp8_error: float | None = None,
     gives_context: bool = True,
     fused_attention: bool = True,
 ) -> Graph:
@@ -120,8 +123,9 @@ def graph(
     Args:
         checkpoint: folder in diffusers layout.
         tokens: of a prompt.
-        precision: of the transformer and the VAE.
+        precision: of the transformer, and of the VAE where `vae_precision` is None.
         text_precision: of the text encoder and the text keys and values.
+        fp8_error: largest relative error of the velocity, on random inputs, that linears in FP8 may make; None: none.
         gives_context: whether keys and values are an output of the transformer, gigabytes of a large model, and an
             input; not needed where no block attends to another's.
         fused_attention: write the transformer's attention and norms as operators of their own, which older runtimes
@@ -142,8 +146,12 @@ def graph(
     if name == "transformer":
         transformer = _read(WanTransformer3DModel, checkpoint / "transformer", torch_dtype=dtype)
         module = _Transformer(transformer, dtype, gives_context=gives_context)
+        if fp8_error is not None:
+            sample = random_inputs(module.step)
+            with torch.inference_mode():
+                qdq.quantise_within(module.step.blocks, lambda: module.step(*sample)[0], fp8_error)
         return _transformer_graph(module, transformer, tokens, opset)
-    return _vae_graph(checkpoint, name == "vae_first", dtype)
+    return _vae_graph(checkpoint, name == "vae_first", DTYPES[vae_precision or precision])
 
 
 def _read(kind: Any, folder: Path, **dtype: torch.dtype) -> Any:

@@ -83,17 +83,28 @@ def kinds(names: Iterable[str]) -> dict[str, list[str]]:
     """
     groups: dict[str, list[str]] = {}
     for name in names:
-        groups.setdefault(re.sub(r"\.\d+\.", ".*.", name, count=1), []).append(name)
+        groups.setdefault(re.sub(r"(^|\.)\d+\.", r"\1*.", name, count=1), []).append(name)
     return groups
 
 
-def measure(module: nn.Module, groups: Mapping[str, list[str]], run: Callable[[], Tensor]) -> dict[str, float]:
+Make = Callable[[str, nn.Linear], nn.Module]
+"""A linear in FP8 in place of the one of this name."""
+
+
+def as_fp8(_: str, linear: nn.Linear) -> nn.Module:
+    """`Fp8Linear` as a `Make`."""
+    return Fp8Linear(linear)
+
+
+def measure(
+    module: nn.Module, groups: Mapping[str, list[str]], run: Callable[[], Tensor], make: Make = as_fp8
+) -> dict[str, float]:
     """Relative error of `run()`, which uses the module, with each of these groups of linears alone in FP8."""
     exact = run()
     errors: dict[str, float] = {}
     for group, names in groups.items():
         held = {name: module.get_submodule(name) for name in names}
-        quantise(module, names)
+        quantise(module, names, make)
         errors[group] = relative_error(run(), exact)
         for name, linear in held.items():
             module.set_submodule(name, linear)
@@ -119,7 +130,12 @@ def choose(errors: Mapping[str, float], sizes: Mapping[str, int], budget: float)
 
 
 def quantise_within(
-    module: nn.Module, run: Callable[[], Tensor], budget: float, exact: Tensor, errors: Mapping[str, float]
+    module: nn.Module,
+    run: Callable[[], Tensor],
+    budget: float,
+    exact: Tensor,
+    errors: Mapping[str, float],
+    make: Make = as_fp8,
 ) -> tuple[tuple[str, ...], float]:
     """Quantise as much of the module as keeps the measured relative error of `run()` within `budget`.
 
@@ -138,7 +154,7 @@ def quantise_within(
         picked = choose(errors, sizes, allowance)
         if picked != tried:
             chosen = tuple(sorted(name for group in picked for name in groups[group]))
-            quantise(module, chosen)
+            quantise(module, chosen, make)
             error = relative_error(run(), exact)
             if error <= budget or not chosen:
                 return chosen, error
@@ -148,12 +164,12 @@ def quantise_within(
         allowance *= 0.95
 
 
-def quantise(module: nn.Module, names: Iterable[str]) -> None:
+def quantise(module: nn.Module, names: Iterable[str], make: Make = as_fp8) -> None:
     """Replace these linears of the module by FP8 ones."""
     for name in names:
         linear = module.get_submodule(name)
         assert isinstance(linear, nn.Linear)
-        module.set_submodule(name, Fp8Linear(linear))
+        module.set_submodule(name, make(name, linear))
 
 
 def _rows_to_fp8(x: Tensor) -> tuple[Tensor, Tensor]:

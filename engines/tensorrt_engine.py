@@ -15,11 +15,13 @@ from torch import Tensor
 from engines.base import Engines, VaeState
 from engines.checkpoint import Checkpoint
 from engines.compile import plan_files
+from engines.errors import EngineError
 from engines.residency import turns
 from engines.tensorrt_library import Library
 from engines.tensorrt_plan import Plan, Plans, Session
-from engines.torch_engine import TorchVaeEncoder
+from engines.torch_engine import LEFT_FLOAT16, TorchVaeDecoder, TorchVaeEncoder
 from engines.transformer_step import rotary_tables
+from engines.tuning import NOT_COMPILED
 from engines.vae_step import CacheShapes
 
 _GRAPHS = ("text_encoder", "text_keys_values", "transformer", "vae_first", "vae_next")
@@ -76,22 +78,35 @@ class TensorRtTransformer:
 
 
 class TensorRtVaeDecoder:
-    """`VaeDecoder`: the caches of one latent are the next one's; before the first they are zeros without memory."""
+    """`VaeDecoder`: the caches of one latent are the next one's; before the first they are zeros without memory.
+
+    Where a checkpoint's activations leave float16's range, the clip ends with an error and PyTorch, in bfloat16, serves
+    all others.
+    """
 
     def __init__(self, first: Plans, following: Plans, vae: AutoencoderKLWan, device: torch.device) -> None:
         self._first, self._next, self._device = first, following, device
-        self._shapes = CacheShapes(vae)
+        self._vae, self._shapes = vae, CacheShapes(vae)
+        self._instead: TorchVaeDecoder | None = None
 
     def start(self, height: int, width: int) -> VaeState:
+        if self._instead is not None:
+            return self._instead.start(height, width)
         zero = torch.zeros((), dtype=self._next.dtypes["cache_0"], device=self._device)
         return VaeState(caches=[zero.expand(shape) for shape in self._shapes(height, width)])
 
     def decode(self, latents: Tensor, state: VaeState) -> Tensor:
+        if self._instead is not None:
+            return self._instead.decode(latents, state)
         engine = self._next if state.num_latents else self._first
         inputs = {"latents": latents} | {f"cache_{i}": cache for i, cache in enumerate(state.caches)}
         made = engine(inputs)
         state.caches = [made[f"new_cache_{i}"] for i in range(len(state.caches))]
         state.num_latents += 1
+        last = state.caches[-1]
+        if last.dtype == torch.float16 and not last.isfinite().all():
+            self._instead = TorchVaeDecoder(self._vae, self._device, NOT_COMPILED, torch.bfloat16)
+            raise EngineError(LEFT_FLOAT16)
         return made["pixels"].cpu()
 
 

@@ -123,7 +123,9 @@ class TransformerStep(nn.Module):
         _, _, num_frames, height, width = latents.shape
         _, p_h, p_w = self.patch_size
         grid = (num_frames, height // p_h, width // p_w)
-        x = _patch_embed(self.patch_embedding, latents, p_h, p_w)  # [F, n, D]
+        # First and last product have a dtype of their own, which may be wider than the layers'.
+        latents = latents.to(self.patch_embedding.weight.dtype)
+        x = _patch_embed(self.patch_embedding, latents, p_h, p_w).to(text.dtype)  # [F, n, D]
         modulation, temb = time[:, :6], time[:, 6:]
         for i, module in enumerate(self.blocks):
             block = cast(WanTransformerBlock, module)
@@ -133,7 +135,7 @@ class TransformerStep(nn.Module):
             if keep is not None:
                 keep(keys_values)
         shift, scale = (self.scale_shift_table.unsqueeze(2) + temb).unbind(1)
-        x = self.proj_out(_modulate(x, scale, shift))
+        x = self.proj_out(_modulate(x.to(self.proj_out.bias.dtype), scale, shift))
         return _unpatchify(x, grid, p_h, p_w)
 
     def compile_layers(self, options: CompileOptions) -> None:
@@ -184,6 +186,29 @@ class TransformerStep(nn.Module):
         query = _heads(attn.norm_q(attn.to_q(x.reshape(1, frames * tokens, dim))), attn.heads)
         out = F.scaled_dot_product_attention(query, text[:1], text[1:])
         return attn.to_out[0](_merge(out)).view(frames, tokens, dim)
+
+
+def random_inputs(step: TransformerStep) -> tuple[Tensor, ...]:
+    """Of a small clip, from a fixed seed: latents, time, text, cos, sin, cache; for what has to be measured once."""
+    weight = cast(WanTransformerBlock, step.blocks[0]).attn1.norm_q.weight  # never in FP8
+    generator = torch.Generator("cpu").manual_seed(0)
+    layers, heads, head_dim = step.cache_layout
+    dim = heads * head_dim
+    channels = step.patch_embedding.in_channels
+    tokens = 2 * 8 * 8
+
+    def normal(*shape: int) -> Tensor:
+        return torch.randn(shape, generator=generator).to(weight)
+
+    angles = torch.rand(tokens, head_dim // 2, generator=generator).to(weight) * torch.pi
+    return (
+        normal(1, channels, 2, 16, 16),
+        normal(2, 7, 1, dim).float(),
+        normal(layers, 2, heads, 64, head_dim),
+        angles.cos(),
+        angles.sin(),
+        normal(layers, 2, heads, 0, head_dim),
+    )
 
 
 def rotary_tables(

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from engines import fp8, vae_convs
 from engines.fp8_attention import Attention
-from engines.transformer_step import CompileOptions, TransformerStep
+from engines.transformer_step import CompileOptions, TransformerStep, random_inputs
 from engines.vae_step import VaeStep
 
 
@@ -92,7 +92,7 @@ def tune_transformer(step: TransformerStep, tuning: Tuning) -> Quantised:
 
 
 def _quantise(step: TransformerStep, budget: float, attention: Attention | None) -> Quantised:
-    sample = _sample(step)
+    sample = random_inputs(step)
 
     def run() -> Tensor:
         return step(*sample)[0]
@@ -144,26 +144,3 @@ def tune_vae(step: VaeStep, tuning: Tuning) -> None:
 
 def _options(tuning: Tuning) -> CompileOptions:
     return {"triton.cudagraphs": tuning.cuda_graphs}
-
-
-def _sample(step: TransformerStep) -> tuple[Tensor, ...]:
-    """Random inputs of a small clip from a fixed seed: latents, time, text, cos, sin, cache."""
-    weight = step.patch_embedding.weight
-    generator = torch.Generator("cpu").manual_seed(0)
-    layers, heads, head_dim = step.cache_layout
-    dim = heads * head_dim
-    channels = step.patch_embedding.in_channels
-    tokens = 2 * 8 * 8
-
-    def normal(*shape: int) -> Tensor:
-        return torch.randn(shape, generator=generator).to(weight)
-
-    angles = torch.rand(tokens, head_dim // 2, generator=generator).to(weight) * torch.pi
-    return (
-        normal(1, channels, 2, 16, 16),
-        normal(2, 7, 1, dim).float(),
-        normal(layers, 2, heads, 64, head_dim),
-        angles.cos(),
-        angles.sin(),
-        normal(layers, 2, heads, 0, head_dim),
-    )

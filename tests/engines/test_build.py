@@ -86,7 +86,7 @@ def test_every_engine_compiles_ahead_of_time(
     facts = json.loads((folder / "manifest.json").read_text())["facts"]
     assert facts["target"] == target
     assert facts["version"] == library.version
-    assert facts["precision"] == f"{precision}, text fp32"
+    assert facts["precision"] == f"{precision}, text fp32, VAE {precision}"
     assert cache.making_percent(root=tmp_path) is None
     assert build.build(options, library, root=tmp_path) == folder
 
@@ -167,18 +167,21 @@ def test_the_command_line_carries_every_option(
     tiny_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shapes = read_shapes(tiny_folder, frame_sizes=SIZES, blocks=((1, 0), (3, 4)))
-    options = build.options_for(tiny_folder, "sm89", precision="bf16", profiles="each", shapes=shapes)
+    options = build.options_for(tiny_folder, "sm89", precision="bf16", profiles="each", shapes=shapes, fp8_error=0.05)
     seen: list[Options] = []
     monkeypatch.setattr(build, "build", lambda options, *_, **__: seen.append(options))
     assert build.main(build._arguments(options, tmp_path)) == 0
     assert seen == [replace(options, checkpoint=tiny_folder.resolve())]
 
 
-@pytest.mark.parametrize("sizes", [None, SIZES[:1]])
-def test_sizes_that_are_asked_for_have_static_plans(
+@pytest.mark.parametrize(
+    ("backend", "sizes"), [("tensorrt", None), ("tensorrt", SIZES[:1]), ("tensorrt-fp8", SIZES[:1])]
+)
+def test_sizes_that_are_asked_for_have_static_plans_and_fp8_has_its_own(
     tiny_checkpoint: Checkpoint,
     library: Library,
     monkeypatch: pytest.MonkeyPatch,
+    backend: str,
     sizes: tuple[tuple[int, int], ...] | None,
 ) -> None:
     """As on a GPU, up to where one is needed."""
@@ -189,13 +192,15 @@ def test_sizes_that_are_asked_for_have_static_plans(
         raise EngineError("far enough")
 
     monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.get_device_capability", lambda: GPU.capability)
     monkeypatch.setattr("engines.gpu.why_no_tensorrt", lambda _: None)
     monkeypatch.setattr("engines.gpu.find_gpu", lambda: GPU)
     monkeypatch.setattr("engines.tensorrt_library.library_for", lambda _: library)
     monkeypatch.setattr(build, "build_in_child", build_in_child)
     with pytest.raises(EngineError, match="far enough"):
-        load_engines(tiny_checkpoint, "tensorrt", frame_sizes=sizes)
+        load_engines(tiny_checkpoint, backend, frame_sizes=sizes)
     (options,) = seen
+    assert options.fp8_error == (0.05 if backend == "tensorrt-fp8" else None)
     assert options.profiles == ("one" if sizes is None else "each")
     assert options.shapes.frame_sizes == (build.FRAME_SIZES if sizes is None else sizes)
 

@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import ClassVar, cast
 
 import pytest
 import torch
 
 from engines import tensorrt_engine
+from engines.checkpoint import Checkpoint
+from engines.errors import EngineError
+from engines.tensorrt_plan import Plans
+from engines.torch_engine import TorchVaeDecoder
+
+CPU = torch.device("cpu")
 
 
 @pytest.mark.parametrize(("free_bytes", "expected"), [(120, ()), (119, ("text_encoder",)), (99, None)])
@@ -20,3 +27,27 @@ def test_what_takes_turns_follows_from_all_files_of_a_graph(
     monkeypatch.setattr("torch.cuda.mem_get_info", lambda _: (free_bytes, 1000))
     graphs = ("text_encoder", "text_keys_values", "transformer", "vae_first", "vae_next")
     assert tensorrt_engine._taking_turns(tmp_path, torch.device("cpu")) == (graphs if expected is None else expected)
+
+
+def test_a_vae_that_leaves_float16_is_served_by_pytorch_from_the_next_clip_on(tiny_checkpoint: Checkpoint) -> None:
+    class Overflowing:
+        """As a plan in float16 whose last cache is out of range."""
+
+        dtypes: ClassVar = {"cache_0": torch.float16}
+
+        def __call__(self, inputs: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+            caches = {f"new_{name}": value * 0 for name, value in inputs.items() if name.startswith("cache")}
+            caches[list(caches)[-1]] = caches[list(caches)[-1]] + torch.inf
+            return caches | {"pixels": torch.zeros(1, 64, 96, 3, dtype=torch.uint8)}
+
+    plans = cast(Plans, Overflowing())
+    decoder = tensorrt_engine.TensorRtVaeDecoder(plans, plans, tiny_checkpoint.vae, CPU)
+    latents = torch.randn(1, 8, 1, 4, 6)
+    with pytest.raises(EngineError, match="leaves float16's range"):
+        decoder.decode(latents, decoder.start(4, 6))
+    exact = TorchVaeDecoder(tiny_checkpoint.vae, CPU)
+    state, expected = decoder.start(4, 6), exact.start(4, 6)
+    assert {cache.dtype for cache in state.caches} == {torch.bfloat16}
+    for _ in range(2):
+        difference = decoder.decode(latents, state).float() - exact.decode(latents, expected).float()
+        assert difference.abs().mean() < 4

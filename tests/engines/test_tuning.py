@@ -14,13 +14,12 @@ from engines.base import Engines
 from engines.checkpoint import Checkpoint
 from engines.errors import EngineError
 from engines.torch_engine import TorchVaeDecoder
-from engines.transformer_step import TransformerStep
+from engines.transformer_step import TransformerStep, random_inputs
 from engines.tuning import (
     FP8_CAPABILITY,
     NOT_COMPILED,
     TUNINGS,
     Tuning,
-    _sample,
     tune_decoder,
     tune_transformer,
     tune_vae,
@@ -45,7 +44,7 @@ def counter(monkeypatch: pytest.MonkeyPatch) -> CompileCounterWithBackend:
 @torch.inference_mode()
 def test_layers_share_one_graph(tiny_checkpoint: Checkpoint, counter: CompileCounterWithBackend) -> None:
     step = TransformerStep(tiny_checkpoint.transformer)
-    sample = _sample(step)
+    sample = random_inputs(step)
     expected = step(*sample)
     tune_transformer(step, Tuning(compile=True))
     made = step(*sample)
