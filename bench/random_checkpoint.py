@@ -6,17 +6,20 @@ read from disk or network. Knows no benchmark.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from diffusers import AutoencoderKLWan, UniPCMultistepScheduler, WanTransformer3DModel
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
+from torch import nn
 from transformers import PreTrainedTokenizerFast, UMT5Config, UMT5EncoderModel
 
 from engines.checkpoint import Checkpoint, Configs
 
 MODELS = ("ti2v-5b", "longlive-5b", "a14b")
+_Network = TypeVar("_Network", bound=nn.Module)
 
 _TRANSFORMER: dict[str, Any] = {
     "patch_size": (1, 2, 2),
@@ -83,24 +86,35 @@ _SMALL_TEXT = {"vocab_size": 300, "d_model": 32, "d_kv": 16, "d_ff": 64, "num_la
 _SMALL_VAE = {"base_dim": 8, "decoder_base_dim": 8, "dim_mult": [1, 1, 1, 1], "num_res_blocks": 1}
 
 
-def random_checkpoint(name: str, *, device: torch.device, dtype: torch.dtype, tiny: bool = False) -> Checkpoint:
+def random_checkpoint(
+    name: str, *, device: torch.device, dtype: torch.dtype, kept: torch.device | None = None, tiny: bool = False
+) -> Checkpoint:
     """A checkpoint in memory, weights made on the device.
 
     Args:
         name: one of `MODELS`.
         dtype: of all weights but the autoencoder's, which stay float32 on the CPU, as a checkpoint's do.
+        kept: where each network goes when it is made; None leaves it. A GPU makes 14 billion numbers in a second, a
+            CPU in minutes.
         tiny: the same structure, a few channels wide.
     """
     configs = random_configs(name, tiny=tiny)
     torch.manual_seed(0)
     before = torch.get_default_dtype()
     torch.set_default_dtype(dtype)
-    try:
+
+    def made(network: Callable[[], _Network]) -> _Network:
         with torch.device(device):
-            text_encoder = UMT5EncoderModel(UMT5Config(**configs.text_encoder)).eval()
-            transformer = WanTransformer3DModel(**configs.transformer).eval()
-            second = configs.transformer_2
-            transformer_2 = None if second is None else WanTransformer3DModel(**second).eval()
+            module = network().eval()
+        if kept is not None:
+            nn.Module.to(module, kept)
+        return module
+
+    try:
+        text_encoder = made(lambda: UMT5EncoderModel(UMT5Config(**configs.text_encoder)))
+        transformer = made(lambda: WanTransformer3DModel(**configs.transformer))
+        second = configs.transformer_2
+        transformer_2 = None if second is None else made(lambda: WanTransformer3DModel(**second))
     finally:
         torch.set_default_dtype(before)
     return Checkpoint(

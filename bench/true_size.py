@@ -304,9 +304,9 @@ def _checkpoint(options: argparse.Namespace, device: torch.device) -> Checkpoint
     dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
     if options.source is not None:
         return read_checkpoint(options.source, dtype=dtype)
-    # Two experts are made in host memory: they do not fit on one GPU beside their text encoder.
-    where = torch.device("cpu") if options.model == "a14b" else device
-    return random_checkpoint(options.model, device=where, dtype=dtype, tiny=options.tiny)
+    # Two experts are kept in host memory: they do not fit on one GPU beside their text encoder.
+    kept = torch.device("cpu") if options.model == "a14b" else None
+    return random_checkpoint(options.model, device=device, dtype=dtype, kept=kept, tiny=options.tiny)
 
 
 def _spec(options: argparse.Namespace) -> Spec:
