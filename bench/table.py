@@ -89,9 +89,9 @@ def _true_size_engines(told: Result) -> Iterator[tuple[str, str]]:
     name = "WAN 2.2 TI2V 5B, 1280×704, 随机权重 / random weights"
     made, eager, diffusers = (told["backends"][backend] for backend in ("tensorrt", "eager", "diffusers"))
     library = made["label"].partition(" · ")[0]
-    step = "transformer_first"
-    words = f"{name}: 5 个潜帧去噪一步 / one denoising step of 5 latents, {library} / PyTorch eager"
-    yield words, f"{made['ms'][step]:.0f} ms / {eager['ms'][step]:.0f} ms"
+    for step, latents in (("transformer_first", 5), ("transformer_later", 9)):
+        words = f"{name}: {latents} 个潜帧去噪一步 / one denoising step of {latents} latents, {library} / PyTorch eager"
+        yield words, f"{made['ms'][step]:.0f} ms / {eager['ms'][step]:.0f} ms"
     peaks = f"{_gigabytes(made['peak_memory_bytes'])} / {_gigabytes(diffusers['peak_memory_bytes'])}"
     yield f"{name}: 显存峰值，引擎轮流驻留，对比 diffusers / GPU peak, plans in turn, beside diffusers'", peaks
 
