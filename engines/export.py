@@ -20,7 +20,14 @@ from torch.export import Dim
 from transformers import UMT5EncoderModel
 
 from engines import qdq
-from engines.transformer_step import TextKeysValues, TimeEmbedding, TransformerStep, random_inputs, rotary_tables
+from engines.transformer_step import (
+    TextKeysValues,
+    TimeEmbedding,
+    TransformerStep,
+    random_inputs,
+    rotary_tables,
+    with_text,
+)
 from engines.vae_step import CacheShapes, FramesStep, VaeStep
 
 Precision = Literal["fp32", "fp16", "bf16"]
@@ -147,9 +154,9 @@ def graph(
         transformer = _read(WanTransformer3DModel, checkpoint / "transformer", torch_dtype=dtype)
         module = _Transformer(transformer, dtype, gives_context=gives_context)
         if fp8_error is not None:
-            sample = random_inputs(module.step)
             with torch.inference_mode():
-                qdq.quantise_within(module.step.blocks, lambda: module.step(*sample)[0], fp8_error)
+                sample = with_text(module.step, random_inputs(module.step))
+                qdq.quantise_within(module.step.blocks, lambda: module.step.velocity(*sample), fp8_error)
         return _transformer_graph(module, transformer, tokens, opset)
     return _vae_graph(checkpoint, name == "vae_first", DTYPES[vae_precision or precision])
 

@@ -9,7 +9,7 @@ Does not know blocks, windows or schedules: what the caller gives as cache is wh
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, cast
 
 import torch
@@ -33,13 +33,17 @@ class TextKeysValues(nn.Module):
 
     def forward(self, prompt_embeds: Tensor) -> Tensor:
         """prompt_embeds [1, S, text_dim] float -> [layers, 2, heads, S, head_dim]; 2 is keys, values."""
-        text = self.text_embedder(prompt_embeds)
-        layers = []
-        for module in self.attentions:
-            attn = cast(WanAttention, module)
-            key = _heads(attn.norm_k(attn.to_k(text)), attn.heads)
-            layers.append(torch.cat([key, _heads(attn.to_v(text), attn.heads)]))
-        return torch.stack(layers)
+        return keys_values_of(self.text_embedder(prompt_embeds), self.attentions)
+
+
+def keys_values_of(text: Tensor, attentions: Iterable[nn.Module]) -> Tensor:
+    """Embedded text [1, S, D] -> what `TextKeysValues` gives."""
+    layers = []
+    for module in attentions:
+        attn = cast(WanAttention, module)
+        key = _heads(attn.norm_k(attn.to_k(text)), attn.heads)
+        layers.append(torch.cat([key, _heads(attn.to_v(text), attn.heads)]))
+    return torch.stack(layers)
 
 
 class TimeEmbedding(nn.Module):
@@ -189,7 +193,11 @@ class TransformerStep(nn.Module):
 
 
 def random_inputs(step: TransformerStep) -> tuple[Tensor, ...]:
-    """Of a small clip, from a fixed seed: latents, time, text, cos, sin, cache; for what has to be measured once."""
+    """Of a small clip, from a fixed seed, for what has to be measured once.
+
+    Returns:
+        latents, time, embedded text [1, S, D] for `with_text`, cos, sin and an empty cache.
+    """
     weight = cast(WanTransformerBlock, step.blocks[0]).attn1.norm_q.weight  # never in FP8
     generator = torch.Generator("cpu").manual_seed(0)
     layers, heads, head_dim = step.cache_layout
@@ -204,11 +212,18 @@ def random_inputs(step: TransformerStep) -> tuple[Tensor, ...]:
     return (
         normal(1, channels, 2, 16, 16),
         normal(2, 7, 1, dim).float(),
-        normal(layers, 2, heads, 64, head_dim),
+        normal(1, 64, dim),
         angles.cos(),
         angles.sin(),
         normal(layers, 2, heads, 0, head_dim),
     )
+
+
+def with_text(step: TransformerStep, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    """`random_inputs` with the text's keys and values in place of the embedded text: what a step is called with."""
+    latents, time, text, *rest = inputs
+    attentions = (cast(WanTransformerBlock, block).attn2 for block in step.blocks)
+    return latents, time, keys_values_of(text, attentions), *rest
 
 
 def rotary_tables(

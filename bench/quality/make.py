@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, cast
 
 import numpy as np
 import torch
@@ -95,7 +95,8 @@ class Batched:
         self._step = TransformerStep(source_module).to(device, self._dtype)
         tuning = Tuning(fp8_error=fp8_error, fp8_attention=fp8_attention.emulated)
         self.fp8 = tune_transformer(self._step, tuning)
-        nn.Module.to(self._text, device)
+        self._text.attentions = nn.ModuleList(cast(nn.Module, block.attn2) for block in self._step.blocks)  # FP8 too
+        nn.Module.to(self._text, device, self._dtype)
         self.vae: AutoencoderKLWan = checkpoint.vae.requires_grad_(False)
         nn.Module.to(self.vae, device, self._dtype)  # diffusers' own `to` warns of every change of precision
 
@@ -163,8 +164,8 @@ class Batched:
         styled = [styles.apply(r.prompt, known.get(r.style), r.negative_prompt) for r in requests]
         sides = ([s.positive for s in styled], [s.negative for s in styled])
         for runs in sides if guided else sides[:1]:
-            embeds = [self.model.encode_prompt(prompt).to(self._device).float() for prompt in runs]
-            yield torch.stack([self._text(one) for one in embeds]).to(self._dtype)
+            embeds = [self.model.encode_prompt(prompt).to(self._device, self._dtype) for prompt in runs]
+            yield torch.stack([self._text(one) for one in embeds])
 
     def _pixels(self, latents: Tensor, plan: Plan) -> Tensor:
         frames = decode_frames(self.vae, denormalise(self.vae, latents).to(self._dtype))[0].float()

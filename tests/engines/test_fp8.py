@@ -13,7 +13,7 @@ from engines import fp8, fp8_attention
 from engines.checkpoint import Checkpoint
 from engines.residency import Residency
 from engines.torch_engine import TorchTransformer
-from engines.transformer_step import TransformerStep, random_inputs
+from engines.transformer_step import TransformerStep, random_inputs, with_text
 from engines.tuning import Quantised, Tuning, tune_transformer
 
 CPU = torch.device("cpu")
@@ -127,7 +127,7 @@ def test_attention_as_an_operator_stays_whole_when_layers_are_compiled(tiny_chec
         step.fp8_attention = attention
         if is_compiled:
             step._run_layer = torch.compile(step._layer, fullgraph=True, dynamic=False, backend="aot_eager")
-        made.append(step(*random_inputs(step))[0])
+        made.append(step(*with_text(step, random_inputs(step)))[0])
     torch.testing.assert_close(*made)
 
 

@@ -15,7 +15,7 @@ from engines.checkpoint import Checkpoint
 from engines.compile import compile_plan, plan_specs
 from engines.shapes import read_shapes
 from engines.tensorrt_library import import_library
-from engines.transformer_step import TransformerStep, random_inputs
+from engines.transformer_step import TransformerStep, random_inputs, with_text
 
 BUDGET = 0.05
 
@@ -70,7 +70,7 @@ def test_the_graph_rounds_as_the_module_that_was_measured(tiny_folder: Path, tmp
 @torch.inference_mode()
 def test_the_budget_holds(tiny_checkpoint: Checkpoint) -> None:
     step = TransformerStep(tiny_checkpoint.transformer)
-    sample = random_inputs(step)
+    sample = with_text(step, random_inputs(step))
     exact = step(*sample)[0]
     names, error = qdq.quantise_within(step.blocks, lambda: step(*sample)[0], BUDGET)
     assert names

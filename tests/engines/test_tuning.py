@@ -14,7 +14,7 @@ from engines.base import Engines
 from engines.checkpoint import Checkpoint
 from engines.errors import EngineError
 from engines.torch_engine import TorchVaeDecoder
-from engines.transformer_step import TransformerStep, random_inputs
+from engines.transformer_step import TransformerStep, random_inputs, with_text
 from engines.tuning import (
     FP8_CAPABILITY,
     NOT_COMPILED,
@@ -44,7 +44,7 @@ def counter(monkeypatch: pytest.MonkeyPatch) -> CompileCounterWithBackend:
 @torch.inference_mode()
 def test_layers_share_one_graph(tiny_checkpoint: Checkpoint, counter: CompileCounterWithBackend) -> None:
     step = TransformerStep(tiny_checkpoint.transformer)
-    sample = random_inputs(step)
+    sample = with_text(step, random_inputs(step))
     expected = step(*sample)
     tune_transformer(step, Tuning(compile=True))
     made = step(*sample)
