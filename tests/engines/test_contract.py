@@ -99,7 +99,7 @@ def test_two_clips_do_not_share_state(engines: Engines) -> None:
 
 
 def test_unknown_backend_says_what_is_allowed(tiny_checkpoint: Checkpoint) -> None:
-    with pytest.raises(EngineError, match="auto, tensorrt, torch, compiled, fp8, openvino"):
+    with pytest.raises(EngineError, match="auto, tensorrt, tensorrt-fp8, torch, compiled, fp8, openvino"):
         load_engines(tiny_checkpoint, "cuda")
 
 
