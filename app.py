@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import styles
 from engines import BACKENDS, cache
-from engines.arenas import use_growing_segments, use_one_arena
+from engines.arenas import save_memory
 from pipeline.request import SIZES, VideoRequest
 
 if TYPE_CHECKING:
@@ -73,8 +73,7 @@ def load(source: str | None, backend: str, frame_sizes: tuple[tuple[int, int], .
 def main() -> None:
     """Start everything and stay until interrupted."""
     args = parse_args()
-    use_one_arena()  # before any library starts its threads
-    use_growing_segments()
+    save_memory()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("httpx").setLevel(logging.WARNING)
     os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # read when Gradio is imported, so before the next lines

@@ -23,7 +23,7 @@ from typing import Any
 import psutil
 
 from bench.report import add_save, emit, median
-from engines.arenas import use_growing_segments
+from engines.arenas import save_memory
 from pipeline.__main__ import parse_size
 from pipeline.request import VideoRequest
 
@@ -59,7 +59,7 @@ def main() -> None:
     parser.add_argument("--inputs", type=Path, help=argparse.SUPPRESS)
     add_save(parser)
     options = parser.parse_args()
-    use_growing_segments()  # as app.py does; for the processes that measure
+    save_memory()  # for the processes that measure
     if options.one:
         print(json.dumps((_diffusers if options.one == "diffusers" else _measure)(options)))
         return

@@ -15,7 +15,7 @@ from typing import Any
 import psutil
 
 from bench.report import add_save, emit, median
-from engines.arenas import use_growing_segments, use_one_arena
+from engines.arenas import save_memory
 from pipeline.__main__ import parse_size
 from pipeline.encode import Fragment
 from pipeline.progress import Progress
@@ -39,8 +39,7 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=5)
     add_save(parser)
     options = parser.parse_args()
-    use_one_arena()  # as app.py does
-    use_growing_segments()
+    save_memory()
 
     from pipeline import load_model
 

@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.report import add_save, emit, hardware
-from engines.arenas import use_growing_segments, use_one_arena
+from engines.arenas import save_memory
 from engines.checkpoint import read_configs
 from pipeline import Model, load_model, memory, stream
 from pipeline.__main__ import parse_size
@@ -66,8 +66,7 @@ CHECKED = tuple(
 
 def main() -> None:
     """Measure, fit, print one JSON object."""
-    use_one_arena()
-    use_growing_segments()
+    save_memory()
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
         "--model", nargs="+", default=[""], help="several tell apart what grows with weights; default: the embedded one"

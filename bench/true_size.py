@@ -29,7 +29,7 @@ from bench.report import add_save, emit, median
 from bench.vae_difference import vae_differences
 from bench.whole_clip import whole_clip
 from engines import fp8, fp8_attention, torch_engine
-from engines.arenas import use_growing_segments
+from engines.arenas import save_memory
 from engines.checkpoint import Checkpoint, read_checkpoint, read_configs
 from engines.tuning import Tuning
 from engines.vae_step import CacheShapes, VaeStep
@@ -59,7 +59,7 @@ class LongRequest(VideoRequest):
 def main() -> None:
     """Measure both sides, print one JSON object."""
     options = _parse()
-    use_growing_segments()  # as app.py does; for the processes that measure
+    save_memory()  # for the processes that measure
     if options.part:
         print(json.dumps(_PARTS[options.part](options)))
         return

@@ -16,6 +16,12 @@ _M_ARENA_MAX = -8  # of glibc's malloc.h
 _ALLOCATOR = ("PYTORCH_ALLOC_CONF", "PYTORCH_CUDA_ALLOC_CONF")  # the second is the first's older name
 
 
+def save_memory() -> None:
+    """Both, as every program here does: before any library starts its threads, and before torch is imported."""
+    use_one_arena()
+    use_growing_segments()
+
+
 def use_one_arena() -> bool:
     """Ask glibc for a single heap, from now on, for the whole process. False where the C library is another one."""
     if not sys.platform.startswith("linux"):

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from engines import BACKENDS
-from engines.arenas import use_growing_segments, use_one_arena
+from engines.arenas import save_memory
 from pipeline.encode import Fragment, InitSegment, finish
 from pipeline.errors import RequestError, WanError
 from pipeline.progress import Progress
@@ -24,8 +24,7 @@ from pipeline.request import FPS, SECONDS, SIZES, VideoRequest
 def main(args: list[str] | None = None) -> int:
     """Make the clips of one request; returns the exit code."""
     options = _parse(args)
-    use_one_arena()  # before any library starts its threads
-    use_growing_segments()
+    save_memory()
     width, height = options.size
     try:
         request = VideoRequest(
