@@ -187,14 +187,14 @@ def _dtype(backend: str) -> Any:
 def _engines(options: argparse.Namespace, checkpoint: Any) -> Any:
     import torch
 
-    from engines import load_engines, load_tensorrt, torch_engine
+    from engines import FP8_ERROR, load_engines, load_tensorrt, torch_engine
     from engines.tuning import Tuning
 
     backend, turns = options.one, options.taking_turns
     if backend.startswith("tensorrt"):
         return load_tensorrt(
             checkpoint,
-            fp8_error=0.05 if backend == "tensorrt-fp8" else None,
+            fp8_error=FP8_ERROR if backend == "tensorrt-fp8" else None,
             precision=options.precision,
             profiles=options.profiles,
             frame_sizes=(options.size,) if options.profiles == "each" else None,

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from engines.compile import Precision, Profiles
 
 BACKENDS: tuple[str, ...] = ("auto", "tensorrt", "tensorrt-fp8", "torch", "compiled", "fp8", "openvino")
-_FP8_ERROR = 0.05
+FP8_ERROR = 0.05
+"""Largest relative error of the velocity that backends with FP8 in their name may make by it."""
 _LOG = logging.getLogger(__name__)
 
 
@@ -66,7 +67,7 @@ def load_engines(
         _require_fp8(backend)
     if is_tensorrt or (backend == "auto" and reason is None):
         try:
-            profiles, fp8_error = "one" if frame_sizes is None else "each", _FP8_ERROR if "fp8" in backend else None
+            profiles, fp8_error = "one" if frame_sizes is None else "each", FP8_ERROR if "fp8" in backend else None
             return load_tensorrt(checkpoint, stop=stop, profiles=profiles, frame_sizes=frame_sizes, fp8_error=fp8_error)
         except EngineError as error:
             if is_tensorrt:

@@ -96,13 +96,10 @@ def as_fp8(_: str, linear: nn.Linear) -> nn.Module:
     return Fp8Linear(linear)
 
 
-def measure(
-    module: nn.Module, groups: Mapping[str, list[str]], run: Callable[[], Tensor], make: Make = as_fp8
-) -> dict[str, float]:
-    """Relative error of `run()`, which uses the module, with each of these groups of linears alone in FP8."""
-    exact = run()
+def measure(module: nn.Module, run: Callable[[], Tensor], exact: Tensor, make: Make = as_fp8) -> dict[str, float]:
+    """Relative error against `exact` of `run()`, which uses the module, with each kind of its linears alone in FP8."""
     errors: dict[str, float] = {}
-    for group, names in groups.items():
+    for group, names in kinds(linears(module)).items():
         held = {name: module.get_submodule(name) for name in names}
         quantise(module, names, make)
         errors[group] = relative_error(run(), exact)

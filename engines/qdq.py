@@ -77,13 +77,13 @@ def calibrate(module: nn.Module, names: Iterable[str], run: Callable[[], object]
 
 def quantise_within(module: nn.Module, run: Callable[[], Tensor], budget: float) -> tuple[tuple[str, ...], float]:
     """As much of a module as keeps the relative error of `run()` within `budget`, see `fp8.quantise_within`."""
-    exact, found = run(), fp8.linears(module)
-    largest = calibrate(module, found, run)
+    exact = run()
+    largest = calibrate(module, fp8.linears(module), run)
 
     def make(name: str, linear: nn.Linear) -> QdqLinear:
         return QdqLinear(linear, largest[name])
 
-    errors = fp8.measure(module, fp8.kinds(found), run, make)
+    errors = fp8.measure(module, run, exact, make)
     return fp8.quantise_within(module, run, budget, exact, errors, make)
 
 

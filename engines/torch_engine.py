@@ -22,7 +22,7 @@ from engines.base import Engines, VaeState
 from engines.checkpoint import Checkpoint
 from engines.errors import EngineError
 from engines.residency import Residency, turns
-from engines.transformer_step import TextKeysValues, TimeEmbedding, TransformerStep, rotary_tables
+from engines.transformer_step import TextKeysValues, TimeEmbedding, TransformerStep, cross_attentions, rotary_tables
 from engines.tuning import NOT_COMPILED, Quantised, Tuning, tune_decoder, tune_transformer, tune_vae
 from engines.vae_step import CacheShapes, FramesStep, VaeStep
 
@@ -81,7 +81,7 @@ class TorchTransformer:
         self._text = TextKeysValues(transformer)
         self._step = TransformerStep(transformer, owned=residency.device.type == "cuda").to(dtype)
         self._text.text_embedder = copy.deepcopy(self._text.text_embedder).to(dtype)
-        self._text.attentions = nn.ModuleList(cast(nn.Module, block.attn2) for block in self._step.blocks)  # shared
+        self._text.attentions = cross_attentions(self._step.blocks)
         self._fp8_cache = tuning is not None and tuning.fp8_cache
         self.fp8 = Quantised() if tuning is None else tune_transformer(self._step.to(residency.device), tuning)
         residency.add(name, self._time, self._text, self._step)

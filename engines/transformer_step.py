@@ -9,7 +9,7 @@ Does not know blocks, windows or schedules: what the caller gives as cache is wh
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any, cast
 
 import torch
@@ -29,14 +29,19 @@ class TextKeysValues(nn.Module):
     def __init__(self, transformer: WanTransformer3DModel) -> None:
         super().__init__()
         self.text_embedder = transformer.condition_embedder.text_embedder
-        self.attentions = nn.ModuleList(cast(WanTransformerBlock, block).attn2 for block in transformer.blocks)
+        self.attentions = cross_attentions(transformer.blocks)
 
     def forward(self, prompt_embeds: Tensor) -> Tensor:
         """prompt_embeds [1, S, text_dim] float -> [layers, 2, heads, S, head_dim]; 2 is keys, values."""
         return keys_values_of(self.text_embedder(prompt_embeds), self.attentions)
 
 
-def keys_values_of(text: Tensor, attentions: Iterable[nn.Module]) -> Tensor:
+def cross_attentions(blocks: nn.ModuleList) -> nn.ModuleList:
+    """Of every layer, shared with it."""
+    return nn.ModuleList(cast(WanTransformerBlock, block).attn2 for block in blocks)
+
+
+def keys_values_of(text: Tensor, attentions: nn.ModuleList) -> Tensor:
     """Embedded text [1, S, D] -> what `TextKeysValues` gives."""
     layers = []
     for module in attentions:
@@ -222,8 +227,7 @@ def random_inputs(step: TransformerStep) -> tuple[Tensor, ...]:
 def with_text(step: TransformerStep, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
     """`random_inputs` with the text's keys and values in place of the embedded text: what a step is called with."""
     latents, time, text, *rest = inputs
-    attentions = (cast(WanTransformerBlock, block).attn2 for block in step.blocks)
-    return latents, time, keys_values_of(text, attentions), *rest
+    return latents, time, keys_values_of(text, cross_attentions(step.blocks)), *rest
 
 
 def rotary_tables(

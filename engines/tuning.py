@@ -13,7 +13,7 @@ from diffusers.models.activations import GELU
 from diffusers.models.autoencoders.autoencoder_kl_wan import WanDecoder3d
 from torch import Tensor, nn
 
-from engines import fp8, vae_convs
+from engines import FP8_ERROR, fp8, vae_convs
 from engines.fp8_attention import Attention
 from engines.transformer_step import CompileOptions, TransformerStep, random_inputs, with_text
 from engines.vae_step import VaeStep
@@ -56,7 +56,7 @@ class Tuning:
 
 NOT_COMPILED = Tuning(channels_last=True, merged_upsampling=True, vae_frames=2)
 _COMPILED = replace(NOT_COMPILED, compile=True)
-TUNINGS = {"compiled": _COMPILED, "fp8": replace(_COMPILED, fp8_error=0.05, fp8_cache=True)}
+TUNINGS = {"compiled": _COMPILED, "fp8": replace(_COMPILED, fp8_error=FP8_ERROR, fp8_cache=True)}
 """By name of the backend that a person chooses."""
 FP8_CAPABILITY = (8, 9)
 """Compute capability from which on a GPU multiplies in FP8."""
@@ -100,7 +100,7 @@ def _quantise(step: TransformerStep, budget: float, attention: Attention | None)
     exact = run()
     # Before attention is in FP8: whatever changes its inputs changes how they are rounded, and each kind of linear
     # would be charged for that.
-    errors = fp8.measure(step, fp8.kinds(fp8.linears(step)), run)
+    errors = fp8.measure(step, run, exact)
     step.fp8_attention = attention
     if fp8.relative_error(run(), exact) > budget:
         step.fp8_attention = None

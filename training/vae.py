@@ -209,12 +209,11 @@ def main() -> None:
         vae = new_vae(sizes_of_it).to(device)
         vae.load_state_dict(average.state_dict())
         mean, std, psnr = measure(vae, random.Random(7), 8 if device.type == "cuda" else 1, sizes[0], device)
-        weights = {k: t.half() for k, t in average.state_dict().items()}
-        states = {"weights": weights, "mean": mean.float().cpu(), "std": std.float().cpu(), "config": sizes_of_it}
-        if args.decoder_only and before is not None:
-            states |= {name: before[name] for name in ("mean", "std")}
-        save(args.folder / "vae.pt", states)
         log.write(step=step, seconds=clock.seconds, psnr_db=psnr, latent_std=float(std.mean()))
+        if args.decoder_only and before is not None:
+            mean, std = before["mean"], before["std"]
+        vae.register_to_config(latents_mean=mean.tolist(), latents_std=std.tolist())
+        save_vae(vae, args.folder)
     session.finish()
 
 

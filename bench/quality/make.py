@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Protocol, cast
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -21,7 +21,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 import styles
 from engines import fp8_attention
 from engines.checkpoint import read_checkpoint
-from engines.transformer_step import TextKeysValues, TimeEmbedding, TransformerStep, rotary_tables
+from engines.transformer_step import TextKeysValues, TimeEmbedding, TransformerStep, cross_attentions, rotary_tables
 from engines.tuning import Tuning, tune_transformer
 from pipeline import Model, generate, load_model, sampler
 from pipeline.blocks import Block, Plan
@@ -95,7 +95,7 @@ class Batched:
         self._step = TransformerStep(source_module).to(device, self._dtype)
         tuning = Tuning(fp8_error=fp8_error, fp8_attention=fp8_attention.emulated)
         self.fp8 = tune_transformer(self._step, tuning)
-        self._text.attentions = nn.ModuleList(cast(nn.Module, block.attn2) for block in self._step.blocks)  # FP8 too
+        self._text.attentions = cross_attentions(self._step.blocks)  # FP8 too
         nn.Module.to(self._text, device, self._dtype)
         self.vae: AutoencoderKLWan = checkpoint.vae.requires_grad_(False)
         nn.Module.to(self.vae, device, self._dtype)  # diffusers' own `to` warns of every change of precision
