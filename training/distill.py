@@ -4,7 +4,8 @@ Owns the roll-out and what is learnt on it. Does not know how stage 2 was traine
 block with the shipped steps and no guidance. From every noise level that it comes through, the *teacher*, stage 2 with
 guidance, takes several finer steps to the student's next level; the student learns the straight line between the two
 (guided and progressive distillation, arXiv 2210.03142 and 2202.00512, here from the student's own states, so that its
-own errors are corrected, as in arXiv 2011.04619). The context is the student's own, or the world's.
+own errors are corrected, as in arXiv 2011.04619). The context is the student's own, or the world's. With `--critic` its
+first frames also have to pass for the world's (`training.critic`), which no teacher of twelve steps can teach.
 
     training/launch.sh training.distill --minutes 12 --folder .train/run --tokenizer .train/tokenizer --compile dynamic
 """
@@ -26,6 +27,7 @@ from transformers import AutoTokenizer
 
 from training import config
 from training.config import BLOCK_LATENTS
+from training.critic import Critic, add_scaled
 from training.flow import timesteps
 from training.forward import KeysValues, Pieces, cached_forward
 from training.latents import END_TOKEN, SAMPLE_LATENTS, Batch, Drawing, Drawings, LatentRing, loader
@@ -40,6 +42,8 @@ DRAW_EVERY = 20
 """Steps between drawings of new clips and looks at the clock."""
 REAL_CONTEXT_SHARE = 0.4
 """Roll-outs that start from the world's own latent 0 and first block, at any place in the clip."""
+CRITIC_KNOWS = 0.67
+"""Loss of the critic (0.69 at first) below which the student hears it."""
 STRENGTHS = (0.5, 0.75, 0.75, 1.0)
 """`denoise_strength` of later blocks."""
 
@@ -116,7 +120,7 @@ class Lesson:
     def __init__(
         self, student: Networks, teacher: Networks, prompts: Prompts, few: Few, positions: Tensor, pieces: Pieces
     ) -> None:
-        self._student, self._teacher, self._prompts = student, teacher, prompts
+        self._student, self._teacher, self.prompts = student, teacher, prompts
         self._few, self._positions, self._pieces = few, positions, pieces
         self._own = Context(student, prompts.embeds, pieces)
         self._teachers = Context(teacher, prompts.both, pieces)
@@ -148,19 +152,26 @@ class Lesson:
         velocity = self._velocity(states, sigmas[:, 0], at)
         return (velocity - target).square().mean(), x
 
+    def make(self, x: Tensor, at: slice) -> Tensor:
+        """The student's clean latents from noise alone, with gradients through every step."""
+        levels = self._few.levels(1.0).to(x.device)
+        for now, then in zip(levels[:, 0], levels[:, -1], strict=True):
+            x = x + (then - now) * self._velocity(x, now.expand(len(x)), at)
+        return x
+
     def _velocity(self, x: Tensor, sigmas: Tensor, at: slice) -> Tensor:
-        times = len(x) // len(self._prompts.embeds)
-        return self._run(self._student, x, sigmas, _stacked(self._prompts.embeds, times), at, self._own.seen(times))
+        times = len(x) // len(self.prompts.embeds)
+        return self._run(self._student, x, sigmas, _stacked(self.prompts.embeds, times), at, self._own.seen(times))
 
     def _taught(self, x: Tensor, sigmas: Tensor, at: slice) -> Tensor:
         """The teacher's guided steps over noise levels [nB, substeps + 1]."""
-        times, count = len(x) // len(self._prompts.embeds), len(x)
+        times, count = len(x) // len(self.prompts.embeds), len(x)
         seen = self._teachers.seen()
         if seen is not None:
-            both = len(self._prompts.both)
+            both = len(self.prompts.both)
             rows = torch.arange(both, device=x.device).view(2, 1, -1).expand(2, times, -1).flatten()
             seen = [(key[rows], value[rows]) for key, value in seen]
-        embeds = torch.cat([_stacked(part, times) for part in (self._prompts.embeds, self._prompts.empty)])
+        embeds = torch.cat([_stacked(part, times) for part in (self.prompts.embeds, self.prompts.empty)])
         for now, then in itertools.pairwise(sigmas.unbind(1)):
             both = self._run(self._teacher, _stacked(x, 2), now.repeat(2), embeds, at, seen)
             velocity = torch.lerp(both[count:], both[:count], self._few.guidance_scale)
@@ -191,6 +202,8 @@ class Distillation:
         self._optimizer = Optimizer([self.student.transformer], lr=args.lr, weight_decay=0.0)
         self.average = Average(self.student.transformer, args.average)
         self._session = session
+        self._critic = Critic(self.teacher, session, self._pieces, args.critic_lr) if args.critic else None
+        self._critic_share, self.critic_loss = args.critic, torch.zeros(())
 
     def step(self, batch: Batch, chance: random.Random, *, real_context: bool, factor: float) -> Tensor:
         """Roll one batch out and learn from every block that the student made; returns the mean loss."""
@@ -208,6 +221,8 @@ class Distillation:
                     loss, x = lesson.learn(start(noise, last, sigma), at, strength)
                     loss.backward()
                     losses.append(loss.detach())
+                    if self._critic is not None and real.shape[2] == 1:
+                        self._criticise(self._critic, lesson, real, noise)
                 last = x[:, :, -1:]
                 if at.stop < real.shape[2]:
                     lesson.keep(x, at)
@@ -215,6 +230,14 @@ class Distillation:
         self._optimizer.step(factor)
         self.average.update()
         return torch.stack(losses).mean()
+
+    def _criticise(self, critic: Critic, lesson: Lesson, real: Tensor, noise: Tensor) -> None:
+        """Add the critic's gradient for first frames made from `noise`, once it has learnt to tell them."""
+        embeds = lesson.prompts.embeds
+        made = lesson.make(noise, slice(0, 1))
+        self.critic_loss = critic.learn(real, made.detach(), embeds)
+        if self.critic_loss < CRITIC_KNOWS:
+            add_scaled(self._optimizer.parameters, critic.loss(made, embeds), self._critic_share)
 
     @torch.no_grad()
     def _prompts(self, batch: Batch) -> Prompts:
@@ -250,6 +273,8 @@ def main() -> None:
         factor = learning_rate_factor(fraction)
         loss = distillation.step(batch, chance, real_context=real_context, factor=factor)
         kept.add("image" if images else "clip", loss)
+        if args.critic and images:
+            kept.add("critic", distillation.critic_loss)
         step += 1
         if step % DRAW_EVERY == 0:
             supplies[chance.random() < args.images_share].refresh(chance)
@@ -322,6 +347,10 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--compile", choices=("no", "static", "dynamic"), default="no")
     parser.add_argument("--average", type=float, default=0.99)
     parser.add_argument("--lr", type=float, default=1e-3)
+    parser.add_argument(
+        "--critic", type=float, default=0.0, help="norm of the critic's gradient, relative to the lesson's; 0: none"
+    )
+    parser.add_argument("--critic-lr", type=float, default=5e-4)
     parser.add_argument("--seed", type=int, default=0)
     return parser.parse_args()
 

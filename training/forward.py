@@ -72,6 +72,7 @@ def cached_forward(
     context: Sequence[KeysValues] | None = None,
     *,
     pieces: Pieces | None = None,
+    layers: list[Tensor] | None = None,
 ) -> tuple[Tensor, list[KeysValues]]:
     """Latents that attend to each other in both directions and to cached context.
 
@@ -84,6 +85,7 @@ def cached_forward(
         positions: [B, F] or [1, F] integers, index of each latent in its clip.
         context: per layer the keys and values to look at besides the latents' own.
         pieces: plain where not given.
+        layers: takes what every layer gives, [B * F, tokens, D], where given.
 
     Returns:
         Velocity [B, C, F, h, w] and per layer the latents' own keys and values.
@@ -101,6 +103,8 @@ def cached_forward(
 
     for block in model.blocks:
         hidden = _layer(block, hidden, tokens, attend, pieces or Pieces.plain())
+        if layers is not None:
+            layers.append(hidden)
     return _project(model, tokens.by_clip(hidden), tokens.time, latents), own
 
 

@@ -24,7 +24,6 @@ from training.attributes import (
 
 HELD_OUT_ONE_IN = 32
 EXAMPLE_SHARE = 0.02
-SIMPLE_SHARE = 0.45
 SIZE_FACTORS: dict[str, float] = {"small": 0.62, "medium": 1.0, "large": 1.38}
 
 
@@ -98,8 +97,10 @@ def combination(scene: Scene) -> tuple[str, str, str, str, str]:
     return scene.subject, scene.colour, scene.scene, scene.motion, scene.style
 
 
-# By whether hard scenes are asked for: clear, rain, snow and fog; scenes without a style; scenes with several subjects.
-_WEATHER_SHARES = ((0.62, 0.14, 0.14, 0.10), (0.5, 0.19, 0.19, 0.12))
+# By whether hard scenes are asked for: plain scenes in a studio; clear, rain, snow and fog; scenes without a style;
+# scenes with several subjects.
+_SIMPLE_SHARES = (0.45, 0.25)
+_WEATHER_SHARES = ((0.62, 0.14, 0.14, 0.10), (0.37, 0.22, 0.20, 0.21))
 _PLAIN_SHARES = (0.42, 0.3)
 _GROUP_SHARES = (0.3, 0.45)
 _HARD_SUBJECTS = {"cat": 1.5, "mechanical_cat": 2.0, "bird": 1.5, "girl": 1.4, "hover_car": 1.2}
@@ -159,7 +160,7 @@ def _sample_any(rng: random.Random, hard: bool) -> Scene:
     chance = rng.random()
     if chance < EXAMPLE_SHARE:
         return place(rng.choice(EXAMPLES)[1], rng)
-    simple = chance < EXAMPLE_SHARE + SIMPLE_SHARE
+    simple = chance < EXAMPLE_SHARE + _SIMPLE_SHARES[hard]
     subject = _sample_subject(rng, simple, hard)
     kind = SUBJECTS[subject]
     backdrop = "studio" if simple else _sample_backdrop(rng, subject)

@@ -55,7 +55,7 @@ def test_from_nothing_to_a_pipeline(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     _run(monkeypatch, transformer, *run, *drawn, "--max-steps", 8, "--small-until", 0, "--images-until", 0)
     few = ("--tokenizer", words, "--sizes", "64x64", "--tokens", 40, "--clips", 1, "--drawings", 1, "--workers", 0)
     _run(monkeypatch, vae, *run, "--max-steps", 1, *small, "--decoder-only")
-    _run(monkeypatch, distill, *run, *few, "--max-steps", 4, "--substeps", 2, "--steps", 2)
+    _run(monkeypatch, distill, *run, *few, "--max-steps", 4, "--substeps", 2, "--steps", 2, "--critic", 0.5)
     packed = tmp_path / "packed"
     _run(monkeypatch, pack, "--folder", tmp_path, "--networks", "few", "--tokenizer", words, "--out", packed)
 
