@@ -253,8 +253,9 @@ def _velocity(spec: Spec, plan: Plan, branch: Branch, own: int, cached: int) -> 
     layers, pair, heads, _, head_dim = branch.text.shape
     n = plan.height * plan.width // spec.grid.patch**2
     rotary = branch.rotary(cached, latents)
-    kept = branch.transformer.keys_values(latents, timesteps, branch.text, rotary, branch.no_cache())
-    cache = kept.new_zeros(layers, pair, heads, cached * n, head_dim)
+    kept: list[Tensor] = []
+    branch.transformer.keys_values(latents, timesteps, branch.text, rotary, branch.no_cache(), kept.append)
+    cache = kept[0].new_zeros(layers, pair, heads, cached * n, head_dim)
     return lambda: branch.transformer.velocity(latents, timesteps, branch.text, rotary, cache)
 
 

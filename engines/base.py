@@ -47,9 +47,18 @@ class Transformer(Protocol):
         ...
 
     def keys_values(
-        self, latents: Tensor, timesteps: Tensor, text: Tensor, rotary: tuple[Tensor, Tensor], cache: Tensor
-    ) -> Tensor:
-        """The block's own keys and values [layers, 2, heads, N, head_dim], to be cached."""
+        self,
+        latents: Tensor,
+        timesteps: Tensor,
+        text: Tensor,
+        rotary: tuple[Tensor, Tensor],
+        cache: Tensor,
+        keep: Callable[[Tensor], None],
+    ) -> None:
+        """Give the block's own keys and values to `keep`, layer by layer, each [2, heads, N, head_dim].
+
+        When a layer has been given away nothing reads that layer of `cache` any more: `keep` may write to it.
+        """
         ...
 
 

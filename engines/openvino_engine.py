@@ -105,9 +105,16 @@ class OpenVinoTransformer:
         return self._run(self._velocity, latents, timesteps, text, rotary, cache)
 
     def keys_values(
-        self, latents: Tensor, timesteps: Tensor, text: Tensor, rotary: tuple[Tensor, Tensor], cache: Tensor
-    ) -> Tensor:
-        return self._run(self._keys_values, latents, timesteps, text, rotary, cache)
+        self,
+        latents: Tensor,
+        timesteps: Tensor,
+        text: Tensor,
+        rotary: tuple[Tensor, Tensor],
+        cache: Tensor,
+        keep: Callable[[Tensor], None],
+    ) -> None:
+        for layer in self._run(self._keys_values, latents, timesteps, text, rotary, cache):
+            keep(layer)
 
     def _run(
         self,

@@ -5,7 +5,7 @@ Owns which graph serves which call. Does not know how a plan was made or is run,
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 import torch
@@ -59,9 +59,16 @@ class TensorRtTransformer:
         return self._run("velocity", "keys_values", latents, timesteps, text, rotary, cache)
 
     def keys_values(
-        self, latents: Tensor, timesteps: Tensor, text: Tensor, rotary: tuple[Tensor, Tensor], cache: Tensor
-    ) -> Tensor:
-        return self._run("keys_values", "velocity", latents, timesteps, text, rotary, cache)
+        self,
+        latents: Tensor,
+        timesteps: Tensor,
+        text: Tensor,
+        rotary: tuple[Tensor, Tensor],
+        cache: Tensor,
+        keep: Callable[[Tensor], None],
+    ) -> None:
+        for layer in self._run("keys_values", "velocity", latents, timesteps, text, rotary, cache):
+            keep(layer)
 
     def _run(
         self,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import functools
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import cast
 
 import torch
@@ -105,18 +105,16 @@ class TorchTransformer:
 
     @torch.inference_mode()
     def keys_values(
-        self, latents: Tensor, timesteps: Tensor, text: Tensor, rotary: tuple[Tensor, Tensor], cache: Tensor
-    ) -> Tensor:
-        layers, heads, head_dim = self._step.cache_layout
-        dtype = fp8.CACHE_DTYPE if self._fp8_cache else self._dtype
-        own = torch.empty(layers, 2, heads, rotary[0].shape[0], head_dim, dtype=dtype, device=latents.device)
-        unfilled = iter(own)
-
-        def keep(layer: Tensor) -> None:
-            next(unfilled).copy_(fp8.to_cache(layer) if self._fp8_cache else layer)
-
-        self._step.velocity(*self._inputs(latents, timesteps, text, rotary, cache), keep=keep)
-        return own
+        self,
+        latents: Tensor,
+        timesteps: Tensor,
+        text: Tensor,
+        rotary: tuple[Tensor, Tensor],
+        cache: Tensor,
+        keep: Callable[[Tensor], None],
+    ) -> None:
+        inputs = self._inputs(latents, timesteps, text, rotary, cache)
+        self._step.velocity(*inputs, keep=lambda own: keep(fp8.to_cache(own) if self._fp8_cache else own))
 
     def _inputs(
         self, latents: Tensor, timesteps: Tensor, text: Tensor, rotary: tuple[Tensor, Tensor], cache: Tensor

@@ -8,6 +8,8 @@ CausVid (arXiv 2412.07772), Self Forcing (arXiv 2506.08009); the sink: LongLive 
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -41,8 +43,8 @@ class Causal:
         for branch, cache in self._caches.items():
             seen = cache.read(branch, block.context)
             rotary = branch.rotary(block.start, latents)
-            own = branch.transformer.keys_values(latents, timesteps, branch.text, rotary, seen)
-            cache.write(block, own, keep=upcoming.context)
+            put = cache.writer(block, keep=upcoming.context, layers=len(branch.text))
+            branch.transformer.keys_values(latents, timesteps, branch.text, rotary, seen, put)
 
     def forget(self, branch: Branch) -> None:
         del self._caches[branch]
@@ -65,15 +67,30 @@ class _Cache:
         assert sorted(slot for slot in self._slots if slot is not None) == list(context)
         return self._store[:, :, :, : used * self._store.shape[3] // len(self._slots)]
 
-    def write(self, block: Block, own: Tensor, keep: tuple[int, ...]) -> None:
-        """Keep the latents in `keep` of the stored ones and of the block's own [layers, 2, heads, N, head_dim]."""
-        layers, pair, heads, tokens, head_dim = own.shape
-        tokens //= block.num_latents
-        if self._store is None:
-            self._store = own.new_empty(layers, pair, heads, len(self._slots) * tokens, head_dim)
+    def writer(self, block: Block, keep: tuple[int, ...], layers: int) -> Callable[[Tensor], None]:
+        """Keep the latents in `keep` of the stored ones and of the block's own.
+
+        Returns:
+            What takes the block's own keys and values [2, heads, N, head_dim] layer by layer: a copy of all layers
+            would be a third of the cache. Old latents are written over in a layer that nobody reads any more.
+        """
         self._slots = [slot if slot in keep else None for slot in self._slots]
-        for latent, keys_values in zip(range(block.start, block.stop), own.split(tokens, dim=3), strict=True):
+        places: list[tuple[int, int]] = []
+        for number, latent in enumerate(range(block.start, block.stop)):
             if latent in keep:
                 slot = self._slots.index(None)  # contexts never shrink, so that what is kept always lies at the front
-                self._store[:, :, :, slot * tokens : (slot + 1) * tokens] = keys_values
                 self._slots[slot] = latent
+                places.append((number, slot))
+        numbers = iter(range(layers))
+
+        def put(own: Tensor) -> None:
+            pair, heads, tokens, head_dim = own.shape
+            tokens //= block.num_latents
+            if self._store is None:
+                self._store = own.new_empty(layers, pair, heads, len(self._slots) * tokens, head_dim)
+            layer = self._store[next(numbers)]
+            for number, slot in places:
+                into, what = (slice(i * tokens, (i + 1) * tokens) for i in (slot, number))
+                layer[:, :, into] = own[:, :, what]
+
+        return put

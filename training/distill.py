@@ -16,7 +16,7 @@ import argparse
 import dataclasses
 import itertools
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -152,35 +152,44 @@ class Lesson:
         velocity = self._velocity(states, sigmas[:, 0], at)
         return (velocity - target).square().mean(), x
 
-    def make(self, x: Tensor, at: slice) -> Tensor:
-        """The student's clean latents from noise alone, with gradients through every step."""
-        levels = self._few.levels(1.0).to(x.device)
+    def make(self, x: Tensor, at: slice, strength: float = 1.0) -> Tensor:
+        """The student's clean latents of a block from its start `x`, with gradients through every step."""
+        levels = self._few.levels(strength).to(x.device)
         for now, then in zip(levels[:, 0], levels[:, -1], strict=True):
             x = x + (then - now) * self._velocity(x, now.expand(len(x)), at)
         return x
 
     def _velocity(self, x: Tensor, sigmas: Tensor, at: slice) -> Tensor:
         times = len(x) // len(self.prompts.embeds)
-        return self._run(self._student, x, sigmas, _stacked(self.prompts.embeds, times), at, self._own.seen(times))
+        return self.run(self._student, x, sigmas, _stacked(self.prompts.embeds, times), at, self._own.seen(times))
 
     def _taught(self, x: Tensor, sigmas: Tensor, at: slice) -> Tensor:
         """The teacher's guided steps over noise levels [nB, substeps + 1]."""
-        times, count = len(x) // len(self.prompts.embeds), len(x)
-        seen = self._teachers.seen()
-        if seen is not None:
-            both = len(self.prompts.both)
-            rows = torch.arange(both, device=x.device).view(2, 1, -1).expand(2, times, -1).flatten()
-            seen = [(key[rows], value[rows]) for key, value in seen]
-        embeds = torch.cat([_stacked(part, times) for part in (self.prompts.embeds, self.prompts.empty)])
+        seen = self._teachers_seen(len(x) // len(self.prompts.embeds), x.device)
         for now, then in itertools.pairwise(sigmas.unbind(1)):
-            both = self._run(self._teacher, _stacked(x, 2), now.repeat(2), embeds, at, seen)
-            velocity = torch.lerp(both[count:], both[:count], self._few.guidance_scale)
-            x = x + (then - now).view(-1, 1, 1, 1, 1) * velocity
+            x = x + (then - now).view(-1, 1, 1, 1, 1) * self.guided(x, now, at, seen)
         return x
 
-    def _run(
+    def guided(self, x: Tensor, sigmas: Tensor, at: slice, seen: list[KeysValues] | None = None) -> Tensor:
+        """The teacher's guided velocity of [nB, C, F, h, w] at noise levels [nB]."""
+        times, count = len(x) // len(self.prompts.embeds), len(x)
+        seen = self._teachers_seen(times, x.device) if seen is None else seen
+        embeds = torch.cat([_stacked(part, times) for part in (self.prompts.embeds, self.prompts.empty)])
+        both = self.run(self._teacher, _stacked(x, 2), sigmas.repeat(2), embeds, at, seen)
+        return torch.lerp(both[count:], both[:count], self._few.guidance_scale)
+
+    def _teachers_seen(self, times: int, device: torch.device) -> list[KeysValues] | None:
+        """Each prompt's context `times` behind each other, the empty prompts' behind all."""
+        seen = self._teachers.seen()
+        if seen is None or times == 1:
+            return seen
+        rows = torch.arange(len(self.prompts.both), device=device).view(2, 1, -1).expand(2, times, -1).flatten()
+        return [(key[rows], value[rows]) for key, value in seen]
+
+    def run(
         self, networks: Networks, x: Tensor, sigmas: Tensor, embeds: Tensor, at: slice, seen: list[KeysValues] | None
     ) -> Tensor:
+        """A network's velocity of [nB, C, F, h, w] at noise levels [nB]."""
         times = timesteps(sigmas.double() + 1e-6)[:, None].expand(-1, x.shape[2])
         positions = _stacked(self._positions[:, at], len(x) // len(self._positions))
         inputs = x, times, embeds, positions, seen
@@ -201,16 +210,17 @@ class Distillation:
         self._pieces = Pieces.plain() if args.compile == "no" else Pieces.compiled(dynamic=args.compile == "dynamic")
         self._optimizer = Optimizer([self.student.transformer], lr=args.lr, weight_decay=0.0)
         self.average = Average(self.student.transformer, args.average)
-        self._session = session
+        self._session, self._factor = session, 0.0
         self._critic = Critic(self.teacher, session, self._pieces, args.critic_lr) if args.critic else None
         self._critic_share, self.critic_loss = args.critic, torch.zeros(())
 
     def step(self, batch: Batch, chance: random.Random, *, real_context: bool, factor: float) -> Tensor:
         """Roll one batch out and learn from every block that the student made; returns the mean loss."""
         real, device = batch.latents, batch.latents.device
+        self._factor = factor
         losses: list[Tensor] = []
         with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
-            lesson = Lesson(self.student, self.teacher, self._prompts(batch), self.few, batch.positions, self._pieces)
+            lesson = self._lesson(batch)
             last: Tensor | None = None
             for first in [0, *range(1, real.shape[2], BLOCK_LATENTS)]:
                 at = slice(first, first + (1 if first == 0 else BLOCK_LATENTS))
@@ -239,6 +249,9 @@ class Distillation:
         if self.critic_loss < CRITIC_KNOWS:
             add_scaled(self._optimizer.parameters, critic.loss(made, embeds), self._critic_share)
 
+    def _lesson(self, batch: Batch) -> Lesson:
+        return Lesson(self.student, self.teacher, self._prompts(batch), self.few, batch.positions, self._pieces)
+
     @torch.no_grad()
     def _prompts(self, batch: Batch) -> Prompts:
         empty_ids = torch.zeros_like(batch.token_ids[:1])
@@ -252,12 +265,11 @@ class Distillation:
         save_networks(folder / "few", self.student, weights)
 
 
-def main() -> None:
+def run(args: argparse.Namespace, make: Callable[[argparse.Namespace, Session], Distillation]) -> None:
     """Train until the time is up; the averaged student goes to `<folder>/few/`."""
-    args = _arguments()
     clock, session = Clock(args.minutes), Session.start(args.seed)
     chance = random.Random(args.seed)  # the same on every process: all take the same size and kind at a step
-    distillation, vae = Distillation(args, session), load_vae(args.folder, session.device)
+    distillation, vae = make(args, session), load_vae(args.folder, session.device)
     log = Log(args.folder / "few.jsonl" if session.is_main else None)
     supplies = {images: _supply(args, session, vae, images=images) for images in (True, False)}
     shares = [0.7, *(0.3 / max(1, len(args.sizes) - 1) for _ in args.sizes[1:])]
@@ -324,8 +336,9 @@ def _batch_size(args: argparse.Namespace, ring: LatentRing) -> int:
     return max(1, round(args.tokens / ((1 if ring.images else SAMPLE_LATENTS) * height * width / 4)))
 
 
-def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__)
+def new_parser(description: str | None) -> argparse.ArgumentParser:
+    """Of what all lessons need."""
+    parser = argparse.ArgumentParser(description=description)
     parser.add_argument(
         "--folder", type=Path, required=True, help="of the run: vae.pt and flow/ are read, few/ is written"
     )
@@ -352,7 +365,12 @@ def _arguments() -> argparse.Namespace:
     )
     parser.add_argument("--critic-lr", type=float, default=5e-4)
     parser.add_argument("--seed", type=int, default=0)
-    return parser.parse_args()
+    return parser
+
+
+def main() -> None:
+    """Distil."""
+    run(new_parser(__doc__).parse_args(), Distillation)
 
 
 if __name__ == "__main__":

@@ -57,7 +57,9 @@ def test_transformer(engines: Engines, reference: Engines, frames: int, context:
         text = transformer.text_keys_values(embeds.to(device))
         rotary = transformer.rotary(5, latents.to(device))
         rest = (latents.to(device), timesteps.to(device), text, rotary, cache.to(device))
-        return transformer.velocity(*rest), transformer.keys_values(*rest)
+        kept: list[torch.Tensor] = []
+        transformer.keys_values(*rest, kept.append)
+        return transformer.velocity(*rest), torch.stack(kept)
 
     velocity, keys_values = run(engines)
     kept = velocity.clone(), keys_values.clone()

@@ -61,7 +61,9 @@ def _behind_a_cache(checkpoint: Checkpoint, tuning: Tuning | None) -> tuple[torc
     before, latents = torch.randn(1, 8, 2, 4, 6), torch.randn(1, 8, 2, 4, 6)
     times, text = torch.full((2,), 500.0), engine.text_keys_values(torch.randn(1, 16, 16))
     nothing = text.new_zeros(2, 2, 2, 0, 24)
-    cache = engine.keys_values(before, torch.zeros(2), text, engine.rotary(0, before), nothing)
+    kept: list[torch.Tensor] = []
+    engine.keys_values(before, torch.zeros(2), text, engine.rotary(0, before), nothing, kept.append)
+    cache = torch.stack(kept)
     return engine.velocity(latents, times, text, engine.rotary(2, latents), cache), cache.dtype
 
 

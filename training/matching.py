@@ -1,0 +1,129 @@
+"""Stage 3b: sharpen the few-step student by matching the distribution of its clips, not the teacher's course.
+
+Owns the second network and the two losses. Does not know how clips are rolled out: that is `training.distill`'s. A
+student that learns where its teacher goes, step by step, is soft where it is not sure: it learns the mean. Here it is
+told in which direction its clips are less likely to be the teacher's than its own: the difference between the guided
+teacher's velocity and that of a network which learns the student's clips as they are (distribution matching
+distillation, arXiv 2311.18828 and 2405.14867; on a model's own roll-outs, arXiv 2506.08009).
+
+    training/launch.sh training.matching --minutes 12 --folder .train/run --tokenizer .train/tokenizer --resume few
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from training import distill
+from training.distill import Context, Distillation, Few, Lesson, Prompts
+from training.flow import noised, random_sigmas
+from training.forward import Pieces
+from training.latents import Batch
+from training.networks import Networks, load_networks
+from training.optimizer import Optimizer
+from training.session import Session
+
+SIGMAS = (0.02, 0.98)
+"""Noise levels at which clips are compared: at the ends the difference says nothing."""
+
+
+class Match(Lesson):
+    """One batch: besides student and teacher a *fake*, which learns what the student makes.
+
+    Args:
+        fake: begins as the teacher.
+        update: takes the fake's loss and makes one update of it.
+        updates: of the fake for each block.
+    """
+
+    def __init__(
+        self,
+        student: Networks,
+        teacher: Networks,
+        prompts: Prompts,
+        few: Few,
+        positions: Tensor,
+        pieces: Pieces,
+        *,
+        fake: Networks,
+        update: Callable[[Tensor], None],
+        updates: int,
+    ) -> None:
+        super().__init__(student, teacher, prompts, few, positions, pieces)
+        self._fake, self._update, self._updates = fake, update, updates
+        self._fakes = Context(fake, self.prompts.embeds, self._pieces)
+
+    def keep(self, clean: Tensor, at: slice) -> None:
+        super().keep(clean, at)
+        self._fakes.keep(clean, self._positions[:, at])
+
+    def learn(self, x: Tensor, at: slice, strength: float) -> tuple[Tensor, Tensor]:
+        made = self.make(x, at, strength)
+        clean = made.detach()
+        for _ in range(self._updates):
+            self._update(self._flow_loss(clean, at))
+        return self._matched(made, at), clean
+
+    def _flow_loss(self, clean: Tensor, at: slice) -> Tensor:
+        """What the fake learns: rectified flow on the student's clips."""
+        noise, sigmas = torch.randn_like(clean), self._sigmas(clean)
+        velocity = self._fake_velocity(noised(clean, noise, _by_latent(sigmas, clean)), sigmas, at)
+        return (velocity - (noise - clean)).square().mean()
+
+    def _matched(self, made: Tensor, at: slice) -> Tensor:
+        """The student's loss, whose gradient leads from what the fake knows to what the teacher knows."""
+        with torch.no_grad():
+            clean, sigmas = made.detach(), self._sigmas(made)
+            noisy = noised(clean, torch.randn_like(clean), _by_latent(sigmas, clean))
+            level = sigmas.view(-1, 1, 1, 1, 1)
+            wanted = noisy - level * self.guided(noisy, sigmas, at)
+            own = noisy - level * self._fake_velocity(noisy, sigmas, at)
+            size = (clean - wanted).abs().mean((1, 2, 3, 4), keepdim=True).clamp(min=1e-4)
+            target = clean - (own - wanted) / size
+        return 0.5 * (made - target).square().mean()
+
+    def _fake_velocity(self, x: Tensor, sigmas: Tensor, at: slice) -> Tensor:
+        return self.run(self._fake, x, sigmas, self.prompts.embeds, at, self._fakes.seen())
+
+    @staticmethod
+    def _sigmas(clean: Tensor) -> Tensor:
+        return random_sigmas((len(clean),), clean.device).clamp(*SIGMAS)
+
+
+def _by_latent(sigmas: Tensor, clean: Tensor) -> Tensor:
+    return sigmas[:, None].expand(-1, clean.shape[2])
+
+
+class Matching(Distillation):
+    """`Distillation` by `Match`; `<folder>/<resume>` has to be a few-step student already."""
+
+    def __init__(self, args: argparse.Namespace, session: Session) -> None:
+        super().__init__(args, session)
+        self.fake = load_networks(args.folder / "flow", session.device)
+        self.fake.text_encoder.requires_grad_(False)
+        self._fake_optimizer = Optimizer([self.fake.transformer], lr=args.fake_lr, weight_decay=0.0)
+        self._updates = args.fake_updates
+
+    def _lesson(self, batch: Batch) -> Match:
+        known = self.student, self.teacher, self._prompts(batch), self.few, batch.positions, self._pieces
+        return Match(*known, fake=self.fake, update=self._learn_fake, updates=self._updates)
+
+    def _learn_fake(self, loss: Tensor) -> None:
+        loss.backward()
+        self._session.average_gradients(self._fake_optimizer.parameters)
+        self._fake_optimizer.step(min(1.0, 2 * self._factor))  # slows down later than the student that it follows
+
+
+def main() -> None:
+    """Match."""
+    parser = distill.new_parser(__doc__)
+    parser.add_argument("--fake-lr", type=float, default=8e-4)
+    parser.add_argument("--fake-updates", type=int, default=2, help="of the second network for each block")
+    distill.run(parser.parse_args(), Matching)
+
+
+if __name__ == "__main__":
+    main()
