@@ -101,6 +101,9 @@ def _parse() -> argparse.Namespace:
     parser.add_argument(
         "--text-waits", action="store_true", help="the text encoder is on the GPU only while it computes"
     )
+    parser.add_argument(
+        "--experts-wait", action="store_true", help="as --text-waits, and of two experts one is on the GPU at a time"
+    )
     parser.add_argument("--differences", action="store_true", help="also how far the VAE's frames are from eager ones")
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--skip-diffusers", action="store_true")
@@ -125,6 +128,8 @@ def _ours(options: argparse.Namespace) -> dict[str, Any]:
     wanted["fp8_attention"] = (fp8_attention.find() or fp8_attention.emulated) if options.fp8_attention else None
     tuning = Tuning(**wanted)
     turns = ("text_encoder",) if options.text_waits else None
+    if options.experts_wait:
+        turns = ("text_encoder", "transformer", "transformer_2")
     vae_tflop = {first: _vae_tflop(checkpoint, first=first) for first in (True, False)}
     sizes, vae = _sizes(checkpoint), checkpoint.vae  # counted before weights in FP8 stop to be parameters
     begin = time.perf_counter()

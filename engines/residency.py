@@ -1,4 +1,4 @@
-"""Which modules lie on the device: all of them, or some only in turn where memory is short.
+"""Which modules lie on the device: all of them, or some only in turn where memory is short, or linears one by one.
 
 Owns moving weights. Masters of what takes turns stay in host memory (pinned for a GPU) and never change, so that
 leaving the device costs no copy back. Does not know what a module computes.
@@ -7,9 +7,11 @@ leaving the device costs no copy back. Does not know what a module computes.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
 
 def turns(sizes: Mapping[str, int], free_bytes: int) -> tuple[str, ...]:
@@ -70,3 +72,47 @@ class Residency:
             self.resident = tuple(other for other in self.resident if other != name)
             for tensor, master in self._masters[name]:
                 tensor.data = master
+
+
+class Visits:
+    """Linears that lie in host memory and are on the device one at a time, each for as long as it computes.
+
+    Slow, and the only way to run a network that does not fit, which must be run before it can be made smaller.
+
+    Args:
+        module: all of it but its linears goes to the device now.
+    """
+
+    def __init__(self, module: nn.Module, device: torch.device) -> None:
+        self._device = device
+        self._handles: list[RemovableHandle] = []
+        for child in module.modules():
+            if isinstance(child, nn.Linear):
+                self.add(child)
+                continue
+            for tensor in (*child.parameters(recurse=False), *child.buffers(recurse=False)):
+                tensor.data = tensor.data.to(device)
+
+    def add(self, linear: nn.Module) -> nn.Module:
+        """One linear more, which is answered."""
+        masters: list[tuple[Tensor, Tensor]] = []
+
+        def come(*_: Any) -> None:
+            with torch.inference_mode(False):
+                for tensor in (*linear.parameters(), *linear.buffers()):
+                    masters.append((tensor, tensor.data))
+                    tensor.data = tensor.data.to(self._device)
+
+        def leave(*_: Any) -> None:
+            with torch.inference_mode(False):
+                for tensor, master in masters:
+                    tensor.data = master
+            masters.clear()
+
+        self._handles += [linear.register_forward_pre_hook(come), linear.register_forward_hook(leave)]
+        return linear
+
+    def end(self) -> None:
+        """From now on all linears stay where they are."""
+        for handle in self._handles:
+            handle.remove()

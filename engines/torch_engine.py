@@ -83,7 +83,10 @@ class TorchTransformer:
         self._text.text_embedder = copy.deepcopy(self._text.text_embedder).to(dtype)
         self._text.attentions = cross_attentions(self._step.blocks)
         self._fp8_cache = tuning is not None and tuning.fp8_cache
-        self.fp8 = Quantised() if tuning is None else tune_transformer(self._step.to(residency.device), tuning)
+        if name not in residency.taking_turns:
+            self._step.to(residency.device)
+        where = residency.device if name in residency.taking_turns else None
+        self.fp8 = Quantised() if tuning is None else tune_transformer(self._step, tuning, where)
         residency.add(name, self._time, self._text, self._step)
         transformer.rope.to(residency.device)  # tables are made where they are used
 
@@ -220,7 +223,8 @@ def load(
     precision = "fp32" if device.type == "cpu" else "bf16"
     where = "CPU" if device.type == "cpu" else torch.cuda.get_device_name(device)
     if taking_turns is None:
-        taking_turns = _taking_turns(checkpoint, device, dtype) if device.type == "cuda" else ()
+        in_fp8 = tuning is not None and tuning.fp8_error is not None
+        taking_turns = _taking_turns(checkpoint, device, dtype, in_fp8=in_fp8) if device.type == "cuda" else ()
     residency = Residency(device, taking_turns=taking_turns)
     second = checkpoint.transformer_2
     text_encoder = TorchTextEncoder(checkpoint.text_encoder, residency, dtype)
@@ -239,7 +243,11 @@ def load(
     )
 
 
-def _taking_turns(checkpoint: Checkpoint, device: torch.device, dtype: torch.dtype) -> tuple[str, ...]:
-    modules = {name: getattr(checkpoint, name) for name in (_TEXT_ENCODER, "transformer", "transformer_2")}
-    sizes = {n: sum(p.numel() for p in m.parameters()) * dtype.itemsize for n, m in modules.items() if m is not None}
+def _taking_turns(checkpoint: Checkpoint, device: torch.device, dtype: torch.dtype, *, in_fp8: bool) -> tuple[str, ...]:
+    sizes: dict[str, int] = {}
+    for name in (_TEXT_ENCODER, "transformer", "transformer_2"):
+        module: nn.Module | None = getattr(checkpoint, name)
+        if module is not None:
+            each = 1 if in_fp8 and name != _TEXT_ENCODER else dtype.itemsize
+            sizes[name] = each * sum(parameter.numel() for parameter in module.parameters())
     return turns(sizes, torch.cuda.mem_get_info(device)[0])

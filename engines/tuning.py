@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from engines import FP8_ERROR, fp8, vae_convs
 from engines.fp8_attention import Attention
+from engines.residency import Visits
 from engines.transformer_step import CompileOptions, TransformerStep, random_inputs, with_text
 from engines.vae_step import VaeStep
 
@@ -77,12 +78,20 @@ class Quantised:
     error: float = 0.0
 
 
-def tune_transformer(step: TransformerStep, tuning: Tuning) -> Quantised:
-    """Apply to a transformer step, on its device and in its precision."""
+def tune_transformer(step: TransformerStep, tuning: Tuning, device: torch.device | None = None) -> Quantised:
+    """Apply to a transformer step, in its precision.
+
+    Args:
+        device: where a step that lies in host memory is tried out, because it will be there in turn only; None for one
+            that lies on its device. Attention in FP8 is left out then: its projection's weights are used directly.
+    """
     quantised = Quantised()
     if tuning.fp8_error is not None:
+        visits = None if device is None else Visits(step, device)
         with torch.inference_mode():
-            quantised = _quantise(step, tuning.fp8_error, tuning.fp8_attention)
+            quantised = _quantise(step, tuning.fp8_error, None if visits else tuning.fp8_attention, visits)
+        if visits is not None:
+            visits.end()
     if tuning.compile:
         for name, module in list(step.named_modules()):
             if isinstance(module, GELU) and module.approximate == "tanh":
@@ -91,8 +100,14 @@ def tune_transformer(step: TransformerStep, tuning: Tuning) -> Quantised:
     return quantised
 
 
-def _quantise(step: TransformerStep, budget: float, attention: Attention | None) -> Quantised:
+def _quantise(
+    step: TransformerStep, budget: float, attention: Attention | None, visits: Visits | None = None
+) -> Quantised:
     sample = random_inputs(step)
+
+    def make(name: str, linear: nn.Linear) -> nn.Module:
+        made = fp8.as_fp8(name, linear)
+        return made if visits is None else visits.add(made)
 
     def run() -> Tensor:
         return step.velocity(*with_text(step, sample))  # made anew each time: its linears count, too
@@ -100,11 +115,11 @@ def _quantise(step: TransformerStep, budget: float, attention: Attention | None)
     exact = run()
     # Before attention is in FP8: whatever changes its inputs changes how they are rounded, and each kind of linear
     # would be charged for that.
-    errors = fp8.measure(step, run, exact)
+    errors = fp8.measure(step, run, exact, make)
     step.fp8_attention = attention
     if fp8.relative_error(run(), exact) > budget:
         step.fp8_attention = None
-    linears, error = fp8.quantise_within(step, run, budget, exact, errors)
+    linears, error = fp8.quantise_within(step, run, budget, exact, errors, make)
     return Quantised(linears, step.fp8_attention is not None, error)
 
 

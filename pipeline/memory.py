@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -141,14 +141,19 @@ def predict(request: VideoRequest, spec: Spec, sizes: Sizes, machine: Machine) -
     )
 
 
-def require(configs: Configs, machine: Machine) -> None:
+def require(configs: Configs, machine: Machine, *, in_fp8: bool = False) -> None:
     """Refuse a checkpoint whose weights alone do not fit.
+
+    Args:
+        in_fp8: whether the transformer's weights will take a byte each.
 
     Raises:
         CheckpointError: says how much is needed and how much is free.
     """
     sizes = read_sizes(configs)
     coefficients = read_coefficients()["cuda" if machine.is_gpu else "cpu"]["memory_bytes"]
+    if in_fp8:
+        sizes = replace(sizes, transformer_parameters=sizes.transformer_parameters // machine.weight_bytes)
     weights = coefficients["weights"] * _weights(sizes, machine.weight_bytes, one_at_a_time=machine.is_gpu)
     if weights > machine.free_bytes:
         raise CheckpointError(

@@ -74,7 +74,7 @@ def load_model(
     configs = read_configs(folder)
     spec = read_spec(configs)
     machine = memory.this_machine()
-    memory.require(configs, machine)
+    memory.require(configs, machine, in_fp8=backend == "fp8")
     # OpenVINO takes float32 and chooses its own precision; a GPU's weights are halved on the way in.
     dtype = torch.bfloat16 if machine.is_gpu and backend != "openvino" else torch.float32
     checkpoint = read_checkpoint(folder, dtype=dtype)

@@ -95,8 +95,8 @@ class Batched:
         self._step = TransformerStep(source_module).to(device, self._dtype)
         tuning = Tuning(fp8_error=fp8_error, fp8_attention=fp8_attention.emulated)
         self.fp8 = tune_transformer(self._step, tuning)
-        self._text.attentions = cross_attentions(self._step.blocks)  # FP8 too
-        nn.Module.to(self._text, device, self._dtype)
+        nn.Module.to(self._text, device, self._dtype)  # before it gets linears in FP8, which must stay so
+        self._text.attentions = cross_attentions(self._step.blocks)
         self.vae: AutoencoderKLWan = checkpoint.vae.requires_grad_(False)
         nn.Module.to(self.vae, device, self._dtype)  # diffusers' own `to` warns of every change of precision
 

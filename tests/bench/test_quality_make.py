@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from bench.quality.make import Batched, Walk
+from engines.fp8 import Fp8Linear
 from pipeline import VideoRequest, load_model
 
 CPU = torch.device("cpu")
@@ -41,6 +42,10 @@ def test_batches_are_the_walk(
 def test_batches_can_compute_in_fp8(tiny_folder: Path, requests_of: list[VideoRequest]) -> None:
     exact, quantised = Batched(tiny_folder, CPU, batch=3), Batched(tiny_folder, CPU, batch=3, fp8_error=0.05)
     assert quantised.fp8.linears
+    parts = quantised._step, quantised._text  # pyright: ignore[reportPrivateUsage]
+    linears = [[module for module in part.modules() if isinstance(module, Fp8Linear)] for part in parts]
+    assert all(linears)
+    assert {linear.weight.dtype for some in linears for linear in some} == {torch.float8_e4m3fn}
     assert not exact.fp8.linears
     for one, other in zip(exact.make(requests_of), quantised.make(requests_of), strict=True):
         assert not torch.equal(one, other)

@@ -7,8 +7,9 @@ import torch
 from torch import nn
 
 from engines.checkpoint import Checkpoint
-from engines.residency import Residency, turns
+from engines.residency import Residency, Visits, turns
 from engines.torch_engine import TorchTextEncoder, TorchTransformer, load
+from engines.tuning import Tuning
 
 CPU = torch.device("cpu")
 
@@ -104,3 +105,34 @@ def test_padding_is_not_encoded_and_comes_out_as_zeros(tiny_checkpoint: Checkpoi
 )
 def test_what_takes_turns_follows_from_the_free_memory(free_bytes: int, expected: tuple[str, ...]) -> None:
     assert turns({"text_encoder": 10, "b": 20}, free_bytes) == expected
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU that PyTorch sees")
+def test_linears_visit_the_device_one_at_a_time_and_go_home() -> None:
+    network = nn.Sequential(nn.Linear(16, 16), nn.LayerNorm(16), nn.Sequential(nn.Linear(16, 16), nn.Linear(16, 32)))
+    away: list[set[str]] = []
+
+    def look(*_: object) -> None:
+        away.append({name for name, parameter in network.named_parameters() if parameter.is_cuda})
+
+    visits = Visits(network, torch.device("cuda"))
+    for linear in network.modules():
+        if isinstance(linear, nn.Linear):
+            linear.register_forward_hook(look, prepend=True)  # before the visit ends
+    assert network(torch.randn(2, 16, device="cuda")).shape == (2, 32)
+    always = {"1.weight", "1.bias"}
+    assert away == [always | {f"{name}.{part}" for part in ("weight", "bias")} for name in ("0", "2.0", "2.1")]
+    assert {name for name, parameter in network.named_parameters() if parameter.is_cuda} == always
+    visits.end()
+    assert network[0](torch.randn(2, 16)).shape == (2, 16)
+
+
+def test_an_expert_that_waits_is_quantised_as_one_that_stays(tiny_checkpoint: Checkpoint) -> None:
+    tuning = Tuning(fp8_error=0.05)
+    stays, waits = (
+        TorchTransformer(tiny_checkpoint.transformer, Residency(CPU, taking_turns=names), torch.float32, tuning=tuning)
+        for names in ((), ("transformer", "transformer_2"))
+    )
+    assert stays.fp8 == waits.fp8
+    assert stays.fp8.linears

@@ -84,3 +84,14 @@ def test_too_little_memory_says_how_much_is_needed(tiny_folder: Path) -> None:
     machine = Machine("NVIDIA T4", True, 1000, 16 * GB, 2)
     with pytest.raises(CheckpointError, match=r"need 0\.0 GB on NVIDIA T4, 0\.0 GB are free \(of 16\.0 GB\)"):
         memory.require(configs, machine)
+
+
+def test_a_transformer_in_fp8_needs_half(tiny_folder: Path) -> None:
+    configs = read_configs(tiny_folder)
+    sizes = memory.read_sizes(configs)
+    assert sizes.transformer_parameters > sizes.text_parameters
+    weights = 2 * (max(sizes.transformer_parameters // 2, sizes.text_parameters) + sizes.vae_parameters)
+    machine = Machine("a GPU", True, weights, 16 * GB, 2)
+    memory.require(configs, machine, in_fp8=True)
+    with pytest.raises(CheckpointError):
+        memory.require(configs, machine)
