@@ -2,11 +2,15 @@
 
 Owns the sizes, as the public configuration files have them, and a byte tokenizer in place of the real one. Nothing is
 read from disk or network. Knows no benchmark.
+
+    python -m bench.random_checkpoint --model ti2v-5b --out /tmp/ti2v-5b    # a folder that --model takes everywhere
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import argparse
+import json
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -165,3 +169,44 @@ def _tokenizer() -> PreTrainedTokenizerFast:
     inner.decoder = decoders.ByteFallback()
     inner.post_processor = processors.TemplateProcessing(single="$A </s>", special_tokens=[("</s>", 1)])
     return PreTrainedTokenizerFast(tokenizer_object=inner, pad_token="<pad>", eos_token="</s>", unk_token="<unk>")
+
+
+def write_checkpoint(checkpoint: Checkpoint, index: Mapping[str, Any], folder: Path) -> None:
+    """Write a checkpoint with one transformer in diffusers' layout.
+
+    Args:
+        index: what model_index.json says besides the parts.
+    """
+    shards = {"max_shard_size": "4GB"}
+    checkpoint.text_encoder.save_pretrained(folder / "text_encoder", **shards)
+    checkpoint.transformer.save_pretrained(folder / "transformer", **shards)
+    checkpoint.vae.save_pretrained(folder / "vae", **shards)
+    checkpoint.tokenizer.save_pretrained(folder / "tokenizer")
+    UniPCMultistepScheduler.from_config(checkpoint.scheduler).save_pretrained(folder / "scheduler")
+    parts = {
+        "scheduler": ["diffusers", "UniPCMultistepScheduler"],
+        "text_encoder": ["transformers", "UMT5EncoderModel"],
+        "tokenizer": ["transformers", "PreTrainedTokenizerFast"],
+        "transformer": ["diffusers", "WanTransformer3DModel"],
+        "transformer_2": [None, None],
+        "vae": ["diffusers", "AutoencoderKLWan"],
+    }
+    (folder / "model_index.json").write_text(json.dumps({**index, **parts}, indent=2) + "\n", encoding="utf-8")
+
+
+def main() -> None:
+    """Write one."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--model", choices=[name for name in MODELS if name != "a14b"], required=True)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--tiny", action="store_true", help="a few channels wide")
+    options = parser.parse_args()
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    made = random_checkpoint(
+        options.model, device=device, dtype=torch.bfloat16, kept=torch.device("cpu"), tiny=options.tiny
+    )
+    write_checkpoint(made, random_configs(options.model).index, options.out)
+
+
+if __name__ == "__main__":
+    main()

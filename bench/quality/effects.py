@@ -89,6 +89,22 @@ STYLED_PROMPTS: tuple[str, ...] = (
     "一只黄色的气球飘过沙漠",
     "a green ball on a meadow",
     "a purple balloon in a future city at night",
+    "一只橙色的机械猫坐在咖啡馆里",
+    "三棵松树，雪山前，黄昏",
+    "一盏红色的灯笼在东京街头，夜晚",
+    "两只白色的鸟飞过海面",
+    "一只猎豹在沙漠里奔跑",
+    "一个紫色的盒子在森林里",
+    "一辆绿色的悬浮车飞过未来城市",
+    "穿白色斗篷的少女走在草地上",
+    "一棵树，草地上，下雪",
+    "一只粉色的气球升上天空，海边",
+    "a black cat walking on a Tokyo street",
+    "two red balls on a meadow at dusk",
+    "a blue boat on the sea at night",
+    "a yellow car in the desert",
+    "a white lantern in a forest at night",
+    "four brown trees on a snowy mountain",
 )
 Seeded = Callable[[str], VideoRequest]
 

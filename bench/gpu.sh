@@ -1,0 +1,48 @@
+#!/bin/sh
+# What needs a GPU, one measurement a name, on the first GPU that CUDA_VISIBLE_DEVICES shows: bench/gpu.sh longlive a14b
+# Checkpoints of random weights and exported graphs lie in $WORK (24 GB and 27 GB). JSON goes to bench/results.
+set -eu
+cd "$(dirname "$0")/.."
+work=${WORK:-/tmp/wan} python=${PYTHON:-python3}
+model=$work/ti2v-5b
+tuned="--compile --channels-last --merged-upsampling --fp8-error 0.05"
+turns="text_encoder text_keys_values transformer vae_first vae_next"
+
+true_size() { name=$1; shift; $python -m bench.true_size --model "$name" --random-weights $tuned "$@"; }
+quality() { name=$1; shift; $python -m bench.quality --long 0 --only scores --cache "$work/$name" --sheets "$work/$name" --save "quality_$name" "$@"; }
+graphs() { $python -m engines.build --model "$model" --size 1280x704 --graphs "$work/graphs" --export "$@"; }
+
+for name in "$@"; do
+    case $name in
+    checkpoint) $python -m bench.random_checkpoint --model ti2v-5b --out "$model" ;;
+    longlive)
+        true_size longlive-5b --seconds 6 --runs 3 --fp8-attention --fp8-cache --text-waits --vae-frames 2 --minute \
+            --differences --save true_size_longlive-5b
+        ;;
+    ti2v) true_size ti2v-5b --seconds 4 --steps 3 --runs 3 --fp8-attention --text-waits --vae-frames 2 --save true_size_ti2v-5b ;;
+    a14b) true_size a14b --size 768x432 --seconds 2 --steps 4 --runs 2 --experts-wait --skip-diffusers --save true_size_a14b ;;
+    graphs) # on the CPU: three at a time
+        graphs text_encoder & graphs transformer & graphs text_keys_values vae_first vae_next
+        wait
+        ;;
+    plans) $python -m engines.build --model "$model" --size 1280x704 --profiles each --graphs "$work/graphs" ;;
+    tensorrt-5b)
+        $python -m bench.engines --model "$model" --backends eager tensorrt diffusers --profiles each --size 1280x704 \
+            --seconds 4 --steps 4 --runs 5 --taking-turns $turns --save engines_ti2v-5b_h100
+        ;;
+    tensorrt) $python -m bench.engines --backends eager compiled tensorrt --reference --rebuild --save engines_h100 ;;
+    tensorrt-bf16) $python -m bench.engines --backends eager tensorrt --reference --precision bf16 --save engines_h100_bf16 ;;
+    quality) # all at once: a GPU is idle for most of each
+        quality torch & quality fp8 --fp8-error 0.05 & quality fp8-0.03 --fp8-error 0.03 &
+        quality tensorrt --backend tensorrt --batch 0
+        wait
+        ;;
+    memory)
+        $python -m bench.memory_fit --model "$model" "" --backend torch --sizes 768x432 1280x720 --seconds 2 4 --steps 4 --write
+        $python -m bench.memory_fit --model "$model" --backend torch --check 4 --save memory_check_5b_gpu
+        $python -m bench.memory_fit --backend torch --check --save memory_check_gpu
+        ;;
+    tests) $python -m pytest -q -m gpu -rs --tb=short tests ;;
+    *) echo "bench/gpu.sh: $name: no such measurement" >&2; exit 2 ;;
+    esac
+done
