@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -12,6 +13,8 @@ from diffusers import WanTransformer3DModel
 
 from bench import true_size
 from bench.random_checkpoint import MODELS, random_checkpoint, random_configs
+from bench.random_checkpoint import main as random_checkpoint_main
+from pipeline import load_model
 
 CPU = torch.device("cpu")
 
@@ -56,3 +59,10 @@ def test_our_side(name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Cap
         assert made[key] > 0
     assert set(made["roofline"]) == {"first_denoise_step", "denoise_step", "vae_first", "vae_next"}
     assert made["device"] == "CPU"
+
+
+def test_a_random_checkpoint_on_disk_is_loaded_like_any_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["random_checkpoint", "--model", "ti2v-5b", "--tiny", "--out", str(tmp_path)])
+    random_checkpoint_main()
+    model = load_model(tmp_path, backend="torch")
+    assert (model.spec.strategy, model.spec.context, model.spec.grid.scale_spatial) == ("chained", "frame", 16)
