@@ -1,7 +1,7 @@
 #!/bin/sh
-# All stages one behind the other on the GPUs of one machine, in about 27 minutes: setsid training/lease.sh new|more|few
+# All stages one behind the other on the GPUs of one machine, in about 27 minutes: setsid training/lease.sh new|more|few|match
 # "new" makes everything from nothing; "more" goes on from .train/run (training.unpack puts what is shipped there), "few"
-# goes on with the shipped student of the shipped teacher.
+# goes on with the shipped student of the shipped teacher, "match" makes it sharper (stage 3b).
 # Everything lies in .train/run afterwards; each stage's log in .train/logs. Nobody needs to stay connected meanwhile.
 set -u
 run=.train/run words=.train/tokenizer logs=.train/logs
@@ -26,8 +26,11 @@ more)
     flow --minutes 13.5 --small-until 0 --images-until 0.25 --lr 1.5e-3 >$logs/flow.log 2>&1
     few="10.5 --resume few --sizes 768x448 1280x736 --drawings 6 --lr 8e-4 --tokens 64000 --compile dynamic"
     ;;
+match) few="26 --resume few --sizes 768x448 1280x736 --drawings 6 --lr 3e-4 --fake-lr 6e-4 --tokens 48000 --compile dynamic" ;;
 few) few="26 --resume few --sizes 768x448 1280x736 --drawings 6 --lr 6e-4 --tokens 64000 --compile dynamic" ;;
 esac
 date +"%s few steps" >>$logs/times
-stage distill --tokenizer $words --minutes $few >$logs/few.log 2>&1
+lesson=distill
+[ "$1" = match ] && lesson=matching
+stage $lesson --tokenizer $words --minutes $few >$logs/few.log 2>&1
 date +"%s done" >>$logs/times
