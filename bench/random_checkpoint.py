@@ -177,12 +177,12 @@ def write_checkpoint(checkpoint: Checkpoint, index: Mapping[str, Any], folder: P
     Args:
         index: what model_index.json says besides the parts.
     """
-    shards = {"max_shard_size": "4GB"}
-    checkpoint.text_encoder.save_pretrained(folder / "text_encoder", **shards)
-    checkpoint.transformer.save_pretrained(folder / "transformer", **shards)
-    checkpoint.vae.save_pretrained(folder / "vae", **shards)
+    scheduler: Any = UniPCMultistepScheduler.from_config(checkpoint.scheduler)
+    checkpoint.text_encoder.save_pretrained(folder / "text_encoder", max_shard_size="4GB")
+    checkpoint.transformer.save_pretrained(folder / "transformer", max_shard_size="4GB")
+    checkpoint.vae.save_pretrained(folder / "vae", max_shard_size="4GB")
     checkpoint.tokenizer.save_pretrained(folder / "tokenizer")
-    UniPCMultistepScheduler.from_config(checkpoint.scheduler).save_pretrained(folder / "scheduler")
+    scheduler.save_pretrained(folder / "scheduler")
     parts = {
         "scheduler": ["diffusers", "UniPCMultistepScheduler"],
         "text_encoder": ["transformers", "UMT5EncoderModel"],
