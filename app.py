@@ -40,8 +40,8 @@ def parse_args(args: list[str] | None = None) -> argparse.Namespace:
         nargs="+",
         type=_size,
         metavar="WxH",
-        help="TensorRT engines of exactly these sizes: faster by about a fifth for a large model, other sizes then say"
-        " that they are not built",
+        help="TensorRT engines of exactly these sizes: faster by about a fifth for a large model; the page then offers"
+        " no others",
     )
     parser.add_argument("--rebuild-engines", action="store_true", help="delete the cached engines and build them anew")
     parser.add_argument("--jobs-dir", type=Path, default=Path("jobs"), help="where clips are kept (default: jobs)")
@@ -100,6 +100,7 @@ def main() -> None:
         port=args.port,
         share=args.share,
         auth=args.auth,
+        sizes=frame_sizes or SIZES,
     ).wait()
 
 

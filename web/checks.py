@@ -1,6 +1,6 @@
-"""What only the server can judge about a request before it is queued: the style's name and the weights' syntax.
+"""What only the server can judge about a request before it is queued: the style's name, the weights' syntax, the size.
 
-Owns the wording of these two refusals. Knows no job and no route.
+Owns the wording of these refusals. Knows no job and no route.
 """
 
 from __future__ import annotations
@@ -37,5 +37,17 @@ def style_check(known: Mapping[str, styles.Style]) -> Callable[[VideoRequest], N
             except styles.StyleError as error:
                 field = error.field if error.field in ("prompt", "negative_prompt") else "style"
                 raise PromptError(field, error) from error
+
+    return check
+
+
+def size_check(sizes: tuple[tuple[int, int], ...]) -> Callable[[VideoRequest], None]:
+    """Refuses requests of sizes that are not on offer, with RequestError."""
+    allowed = ", ".join(f"{width}×{height}" for width, height in sizes)
+
+    def check(request: VideoRequest) -> None:
+        if (request.width, request.height) not in sizes:
+            given = f"{request.width}×{request.height}"
+            raise RequestError("size", given, f"one of {allowed}", f"{allowed} 之一")
 
     return check

@@ -5,7 +5,7 @@ Owns the components, their limits and their wording keys. Does not know jobs, th
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -88,13 +88,16 @@ class Controls:
         return [self.by_name[name] for name in WORDING]
 
 
-def build(styles: Iterable[Style], example: Example, has_gpu: bool) -> Controls:
+def build(
+    styles: Iterable[Style], example: Example, has_gpu: bool, offered: Sequence[tuple[int, int]] = SIZES
+) -> Controls:
     """Lay the controls out in the current Blocks context.
 
     Args:
         styles: what the style dropdown offers, besides none.
         example: its prompt stands in the box at first.
         has_gpu: chooses the preset that the page starts with.
+        offered: width and height; the preset's own stands in the page where it is one of them, else the first.
     """
     start = presets.default_preset(has_gpu)
     fields = presets.PRESETS[start]
@@ -141,8 +144,10 @@ def build(styles: Iterable[Style], example: Example, has_gpu: bool) -> Controls:
             elem_id="wan-preset-load",
             **_words("preset_load"),
         )
-    sizes = [f"{width}×{height}" for width, height in SIZES]
-    made["size"] = gr.Radio(sizes, value=f"{fields['width']}×{fields['height']}", elem_id="wan-size", **_words("size"))
+    sizes = [f"{width}×{height}" for width, height in offered]
+    wanted = f"{fields['width']}×{fields['height']}"
+    value = wanted if wanted in sizes else sizes[0]
+    made["size"] = gr.Radio(sizes, value=value, elem_id="wan-size", **_words("size"))
     with gr.Row(elem_id="wan-time-row"):
         made["seconds"] = gr.Radio(
             list(SECONDS), value=fields["seconds"], min_width=150, elem_id="wan-seconds", **_words("seconds")

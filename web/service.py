@@ -18,10 +18,10 @@ import styles
 from pipeline.encode import Fragment, InitSegment, Poster
 from pipeline.past import Past
 from pipeline.progress import NextPrompt, Observe, Stop
-from pipeline.request import VideoRequest
+from pipeline.request import SIZES, VideoRequest
 from pipeline.tokens import Fit
 from web import api, machine, routes, studio, texts, ui
-from web.checks import style_check
+from web.checks import size_check, style_check
 from web.jobs import JobManager
 from web.memory import MemoryHistory, MemoryMonitor
 from web.shelf import StyleShelf
@@ -83,6 +83,7 @@ def start(
     port: int | None = None,
     share: bool = False,
     auth: list[tuple[str, str]] | None = None,
+    sizes: tuple[tuple[int, int], ...] = SIZES,
 ) -> Service:
     """Bring the page up at once and the model behind it; prints the address.
 
@@ -93,6 +94,7 @@ def start(
         host, port: None for Gradio's own choice, which a Space sets.
         share: whether to open a public link as well.
         auth: users with their passwords; None for no login.
+        sizes: width and height of the clips on offer.
 
     Raises:
         OSError: the port is taken, or the folder of the jobs cannot be made.
@@ -101,10 +103,14 @@ def start(
     memory = MemoryMonitor()
     history = MemoryHistory(memory, backend.allocator)
     is_public = auth is None and (share or "SPACE_ID" in os.environ)
-    manager = JobManager(
-        jobs_dir, backend.produce, memory_used=lambda: memory.read().used_bytes, check=style_check(shelf)
-    )
-    page = ui.build(shelf.offered, examples, backend.has_gpu, partial(api.add, manager))
+    is_styled, is_offered = style_check(shelf), size_check(sizes)
+
+    def check(request: VideoRequest) -> None:
+        is_styled(request)
+        is_offered(request)
+
+    manager = JobManager(jobs_dir, backend.produce, memory_used=lambda: memory.read().used_bytes, check=check)
+    page = ui.build(shelf.offered, examples, backend.has_gpu, partial(api.add, manager), sizes)
     app, _, _ = page.launch(
         server_name=host,
         server_port=port,

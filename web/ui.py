@@ -16,6 +16,7 @@ import gradio as gr
 
 import styles
 from pipeline.errors import RequestError
+from pipeline.request import SIZES
 from web import controls, history, machine_parts, presets, studio_parts
 from web.texts import catalogue, text
 
@@ -106,6 +107,7 @@ def build(
     examples: Sequence[styles.Example],
     has_gpu: bool,
     add_api: Callable[[], None],
+    sizes: Sequence[tuple[int, int]] = SIZES,
 ) -> gr.Blocks:
     """The page.
 
@@ -114,13 +116,14 @@ def build(
         examples: prompts to click; the first stands in the box.
         has_gpu: chooses the preset that the page starts with.
         add_api: adds the API's endpoints inside the Blocks context.
+        sizes: width and height of the clips on offer.
     """
     with gr.Blocks(title=text("title", "zh"), analytics_enabled=False, fill_width=True) as page:
         topbar = gr.HTML(_TOPBAR, elem_id="wan-topbar", js_on_load="wan.mount.topbar(element, trigger)")
         machine_parts.checks()
         with gr.Row(elem_id="wan-main"):
             with gr.Column(scale=5, min_width=320, elem_id="wan-controls"):
-                made = controls.build(all_styles.values(), examples[0], has_gpu)
+                made = controls.build(all_styles.values(), examples[0], has_gpu, sizes)
             with gr.Column(scale=8, min_width=320, elem_id="wan-view"):
                 gr.HTML(_PLAYER, elem_id="wan-player", js_on_load="wan.mount.player(element)")
                 following = history.build()

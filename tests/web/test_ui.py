@@ -26,7 +26,7 @@ from pipeline.progress import Observe, Progress, Stop
 from pipeline.request import FPS, SECONDS, SIZES, VideoRequest
 from styles.observation import FixKind
 from web import checklist, controls, presets, runtime, texts, ui
-from web.checks import style_check
+from web.checks import size_check, style_check
 from web.job_state import State
 from web.memory import MemorySample
 
@@ -93,12 +93,25 @@ def test_the_page_offers_what_a_request_allows() -> None:
     assert by_id["wan-prompt"].value == styles.load_examples()[0].prompt_zh
 
 
-def build_page() -> Any:
+def build_page(**options: Any) -> Any:
     # Within a loop: without one, Gradio opens several that it never closes.
     async def build() -> Any:
-        return ui.build(styles.load_styles(), styles.load_examples(), False, lambda: None)
+        return ui.build(styles.load_styles(), styles.load_examples(), False, lambda: None, **options)
 
     return asyncio.run(build())
+
+
+def test_sizes_without_engines_are_not_on_offer() -> None:
+    page = build_page(sizes=((1280, 720), (576, 1024)))
+    (size,) = (block for block in page.blocks.values() if getattr(block, "elem_id", None) == "wan-size")
+    assert [value for _, value in size.choices] == ["1280×720", "576×1024"]
+    assert size.value == "1280×720"
+    check = size_check(((1280, 720), (576, 1024)))
+    check(VideoRequest(prompt="猫", width=576, height=1024))
+    with pytest.raises(RequestError, match="size") as refused:
+        check(VideoRequest(prompt="猫", width=768, height=432))
+    assert "1280×720, 576×1024" in refused.value.message_zh
+    assert "768×432" in refused.value.message_en
 
 
 def test_our_scripts_are_small_and_whole() -> None:
