@@ -22,8 +22,10 @@ for name in "$@"; do
     ti2v) true_size ti2v-5b --seconds 4 --steps 3 --runs 3 --fp8-attention --text-waits --vae-frames 2 --save true_size_ti2v-5b ;;
     a14b) true_size a14b --size 768x432 --seconds 2 --steps 4 --runs 2 --experts-wait --skip-diffusers --save true_size_a14b ;;
     graphs) # on the CPU: three at a time
-        graphs text_encoder & graphs transformer & graphs text_keys_values vae_first vae_next
-        wait
+        graphs text_encoder & pids=$!
+        graphs transformer & pids="$pids $!"
+        graphs text_keys_values vae_first vae_next
+        for pid in $pids; do wait "$pid"; done # each by itself: only so a failure is told
         ;;
     plans) $python -m engines.build --model "$model" --size 1280x704 --profiles each --graphs "$work/graphs" ;;
     tensorrt-5b)
@@ -33,9 +35,11 @@ for name in "$@"; do
     tensorrt) $python -m bench.engines --backends eager compiled tensorrt --reference --rebuild --save engines_h100 ;;
     tensorrt-bf16) $python -m bench.engines --backends eager tensorrt --reference --precision bf16 --save engines_h100_bf16 ;;
     quality) # all at once: a GPU is idle for most of each
-        quality torch & quality fp8 --fp8-error 0.05 & quality fp8-0.03 --fp8-error 0.03 &
+        quality torch & pids=$!
+        quality fp8 --fp8-error 0.05 & pids="$pids $!"
+        quality fp8-0.03 --fp8-error 0.03 & pids="$pids $!"
         quality tensorrt --backend tensorrt --batch 0
-        wait
+        for pid in $pids; do wait "$pid"; done
         ;;
     memory)
         $python -m bench.memory_fit --model "$model" "" --backend torch --sizes 768x432 1280x720 --seconds 2 4 --steps 4 --write

@@ -9,13 +9,12 @@ read from disk or network. Knows no benchmark.
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
-from diffusers import AutoencoderKLWan, UniPCMultistepScheduler, WanTransformer3DModel
+from diffusers import AutoencoderKLWan, UniPCMultistepScheduler, WanPipeline, WanTransformer3DModel
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
 from torch import nn
 from transformers import PreTrainedTokenizerFast, UMT5Config, UMT5EncoderModel
@@ -171,27 +170,21 @@ def _tokenizer() -> PreTrainedTokenizerFast:
     return PreTrainedTokenizerFast(tokenizer_object=inner, pad_token="<pad>", eos_token="</s>", unk_token="<unk>")
 
 
-def write_checkpoint(checkpoint: Checkpoint, index: Mapping[str, Any], folder: Path) -> None:
-    """Write a checkpoint with one transformer in diffusers' layout.
+def pipeline_of(checkpoint: Checkpoint, index: Mapping[str, Any]) -> WanPipeline:
+    """diffusers' pipeline of a checkpoint in memory, of the same modules.
 
     Args:
         index: what model_index.json says besides the parts.
     """
-    scheduler: Any = UniPCMultistepScheduler.from_config(checkpoint.scheduler)
-    checkpoint.text_encoder.save_pretrained(folder / "text_encoder", max_shard_size="4GB")
-    checkpoint.transformer.save_pretrained(folder / "transformer", max_shard_size="4GB")
-    checkpoint.vae.save_pretrained(folder / "vae", max_shard_size="4GB")
-    checkpoint.tokenizer.save_pretrained(folder / "tokenizer")
-    scheduler.save_pretrained(folder / "scheduler")
-    parts = {
-        "scheduler": ["diffusers", "UniPCMultistepScheduler"],
-        "text_encoder": ["transformers", "UMT5EncoderModel"],
-        "tokenizer": ["transformers", "PreTrainedTokenizerFast"],
-        "transformer": ["diffusers", "WanTransformer3DModel"],
-        "transformer_2": [None, None],
-        "vae": ["diffusers", "AutoencoderKLWan"],
+    parts: dict[str, Any] = {
+        "tokenizer": checkpoint.tokenizer,
+        "text_encoder": checkpoint.text_encoder,
+        "vae": checkpoint.vae,
+        "scheduler": UniPCMultistepScheduler.from_config(checkpoint.scheduler),
+        "transformer": checkpoint.transformer,
+        "transformer_2": checkpoint.transformer_2,
     }
-    (folder / "model_index.json").write_text(json.dumps({**index, **parts}, indent=2) + "\n", encoding="utf-8")
+    return WanPipeline(**parts, **{name: index[name] for name in ("boundary_ratio", "expand_timesteps")})
 
 
 def main() -> None:
@@ -205,7 +198,7 @@ def main() -> None:
     made = random_checkpoint(
         options.model, device=device, dtype=torch.bfloat16, kept=torch.device("cpu"), tiny=options.tiny
     )
-    write_checkpoint(made, random_configs(options.model).index, options.out)
+    pipeline_of(made, random_configs(options.model).index).save_pretrained(options.out, max_shard_size="4GB")
 
 
 if __name__ == "__main__":

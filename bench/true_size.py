@@ -24,7 +24,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from bench.random_checkpoint import MODELS, random_checkpoint, random_configs
+from bench.random_checkpoint import MODELS, pipeline_of, random_checkpoint, random_configs
 from bench.report import add_save, emit, median
 from bench.vae_difference import vae_differences
 from bench.whole_clip import whole_clip
@@ -170,22 +170,10 @@ def _ours(options: argparse.Namespace) -> dict[str, Any]:
 
 def _diffusers(options: argparse.Namespace) -> dict[str, Any]:
     """diffusers' side: text to frames in host memory, warm; everything in the same precision, VAE included."""
-    from diffusers import UniPCMultistepScheduler, WanPipeline
-
     device = _device()
     checkpoint, spec, request = _checkpoint(options, device), _spec(options), _request(options)
-    index = random_configs(options.model).index
-    vae: Any = nn.Module.to(checkpoint.vae, dtype=checkpoint.transformer.dtype)
-    parts: dict[str, Any] = {
-        "tokenizer": checkpoint.tokenizer,
-        "text_encoder": checkpoint.text_encoder,
-        "vae": vae,
-        "scheduler": UniPCMultistepScheduler.from_config(checkpoint.scheduler),
-        "transformer": checkpoint.transformer,
-        "transformer_2": checkpoint.transformer_2,
-    }
-    options_of = {name: index[name] for name in ("boundary_ratio", "expand_timesteps")}
-    pipe = WanPipeline(**parts, **options_of)
+    nn.Module.to(checkpoint.vae, dtype=checkpoint.transformer.dtype)
+    pipe = pipeline_of(checkpoint, random_configs(options.model).index)
     pipe.set_progress_bar_config(disable=True)
     # Two experts and their text encoder leave no room on one GPU: diffusers' own way to take turns.
     if checkpoint.transformer_2 is not None and device.type == "cuda":

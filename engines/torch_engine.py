@@ -83,9 +83,10 @@ class TorchTransformer:
         self._text.text_embedder = copy.deepcopy(self._text.text_embedder).to(dtype)
         self._text.attentions = cross_attentions(self._step.blocks)
         self._fp8_cache = tuning is not None and tuning.fp8_cache
-        if name not in residency.taking_turns:
+        waits = name in residency.taking_turns
+        if not waits:
             self._step.to(residency.device)
-        where = residency.device if name in residency.taking_turns else None
+        where = residency.device if waits else None
         self.fp8 = Quantised() if tuning is None else tune_transformer(self._step, tuning, where)
         residency.add(name, self._time, self._text, self._step)
         transformer.rope.to(residency.device)  # tables are made where they are used

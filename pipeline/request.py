@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import secrets
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -84,9 +84,7 @@ class VideoRequest:
         _length("negative_prompt", self.negative_prompt)
         for name in ("width", "height", "seconds", "fps", "seed", "batch_size", "earlier_seconds"):
             _whole(name, getattr(self, name))
-        sizes = ", ".join(f"{w}×{h}" for w, h in SIZES)
-        size = (self.width, self.height)
-        _require(size in SIZES, "size", f"{self.width}×{self.height}", f"one of {sizes}", f"{sizes} 之一")
+        self.require_size(SIZES)
         _one_of("seconds", self.seconds, SECONDS)
         _one_of("fps", self.fps, FPS)
         _within("seed", self.seed, -1, MAX_SEED)
@@ -99,6 +97,16 @@ class VideoRequest:
             _whole("num_inference_steps", self.num_inference_steps)
             _within("num_inference_steps", self.num_inference_steps, 1, MAX_STEPS)
         self._check_changes()
+
+    def require_size(self, sizes: Collection[tuple[int, int]]) -> None:
+        """Refuse a size that is not on offer.
+
+        Raises:
+            RequestError: names the ones that are.
+        """
+        listed = ", ".join(f"{width}×{height}" for width, height in sizes)
+        is_offered, given = (self.width, self.height) in sizes, f"{self.width}×{self.height}"
+        _require(is_offered, "size", given, f"one of {listed}", f"{listed} 之一")
 
     def _check_changes(self) -> None:
         field, limit = "prompt_changes", MAX_PROMPT_CHANGES

@@ -5,7 +5,7 @@ block with the shipped steps and no guidance. From every noise level that it com
 guidance, takes several finer steps to the student's next level; the student learns the straight line between the two
 (guided and progressive distillation, arXiv 2210.03142 and 2202.00512, here from the student's own states, so that its
 own errors are corrected, as in arXiv 2011.04619). The context is the student's own, or the world's. With `--critic` its
-first frames also have to pass for the world's (`training.critic`), which no teacher of twelve steps can teach.
+first frames also have to pass for the world's (`training.critic`).
 
     training/launch.sh training.distill --minutes 12 --folder .train/run --tokenizer .train/tokenizer --compile dynamic
 """
@@ -140,11 +140,8 @@ class Lesson:
             The loss, with gradients, and the student's clean latents.
         """
         levels = self._few.levels(strength).to(x.device)
-        points: list[Tensor] = []
         with torch.no_grad():
-            for now, then in zip(levels[:, 0], levels[:, -1], strict=True):
-                points.append(x)
-                x = x + (then - now) * self._velocity(x, now.expand(len(x)), at)
+            *points, x = self._course(x, levels, at)
             states = torch.cat(points)
             sigmas = levels.repeat_interleave(len(x), 0)
             goal = self._taught(states, sigmas, at)
@@ -154,10 +151,15 @@ class Lesson:
 
     def make(self, x: Tensor, at: slice, strength: float = 1.0) -> Tensor:
         """The student's clean latents of a block from its start `x`, with gradients through every step."""
-        levels = self._few.levels(strength).to(x.device)
+        *_, x = self._course(x, self._few.levels(strength).to(x.device), at)
+        return x
+
+    def _course(self, x: Tensor, levels: Tensor, at: slice) -> Iterator[Tensor]:
+        """Where the student comes through, from `x` to the clean latents."""
+        yield x
         for now, then in zip(levels[:, 0], levels[:, -1], strict=True):
             x = x + (then - now) * self._velocity(x, now.expand(len(x)), at)
-        return x
+            yield x
 
     def _velocity(self, x: Tensor, sigmas: Tensor, at: slice) -> Tensor:
         times = len(x) // len(self.prompts.embeds)
@@ -165,26 +167,21 @@ class Lesson:
 
     def _taught(self, x: Tensor, sigmas: Tensor, at: slice) -> Tensor:
         """The teacher's guided steps over noise levels [nB, substeps + 1]."""
-        seen = self._teachers_seen(len(x) // len(self.prompts.embeds), x.device)
+        seen = self._teachers.seen()
+        if seen is not None:
+            times, both = len(x) // len(self.prompts.embeds), len(self.prompts.both)
+            rows = torch.arange(both, device=x.device).view(2, 1, -1).expand(2, times, -1).flatten()
+            seen = [(key[rows], value[rows]) for key, value in seen]
         for now, then in itertools.pairwise(sigmas.unbind(1)):
             x = x + (then - now).view(-1, 1, 1, 1, 1) * self.guided(x, now, at, seen)
         return x
 
-    def guided(self, x: Tensor, sigmas: Tensor, at: slice, seen: list[KeysValues] | None = None) -> Tensor:
-        """The teacher's guided velocity of [nB, C, F, h, w] at noise levels [nB]."""
+    def guided(self, x: Tensor, sigmas: Tensor, at: slice, seen: list[KeysValues] | None) -> Tensor:
+        """The teacher's guided velocity of [nB, C, F, h, w] at noise levels [nB]; the empty prompts' context behind."""
         times, count = len(x) // len(self.prompts.embeds), len(x)
-        seen = self._teachers_seen(times, x.device) if seen is None else seen
         embeds = torch.cat([_stacked(part, times) for part in (self.prompts.embeds, self.prompts.empty)])
         both = self.run(self._teacher, _stacked(x, 2), sigmas.repeat(2), embeds, at, seen)
         return torch.lerp(both[count:], both[:count], self._few.guidance_scale)
-
-    def _teachers_seen(self, times: int, device: torch.device) -> list[KeysValues] | None:
-        """Each prompt's context `times` behind each other, the empty prompts' behind all."""
-        seen = self._teachers.seen()
-        if seen is None or times == 1:
-            return seen
-        rows = torch.arange(len(self.prompts.both), device=device).view(2, 1, -1).expand(2, times, -1).flatten()
-        return [(key[rows], value[rows]) for key, value in seen]
 
     def run(
         self, networks: Networks, x: Tensor, sigmas: Tensor, embeds: Tensor, at: slice, seen: list[KeysValues] | None

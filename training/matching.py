@@ -79,7 +79,7 @@ class Match(Lesson):
             clean, sigmas = made.detach(), self._sigmas(made)
             noisy = noised(clean, torch.randn_like(clean), _by_latent(sigmas, clean))
             level = sigmas.view(-1, 1, 1, 1, 1)
-            wanted = noisy - level * self.guided(noisy, sigmas, at)
+            wanted = noisy - level * self.guided(noisy, sigmas, at, self._teachers.seen())
             own = noisy - level * self._fake_velocity(noisy, sigmas, at)
             size = (clean - wanted).abs().mean((1, 2, 3, 4), keepdim=True).clamp(min=1e-4)
             target = clean - (own - wanted) / size

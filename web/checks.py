@@ -43,11 +43,4 @@ def style_check(known: Mapping[str, styles.Style]) -> Callable[[VideoRequest], N
 
 def size_check(sizes: tuple[tuple[int, int], ...]) -> Callable[[VideoRequest], None]:
     """Refuses requests of sizes that are not on offer, with RequestError."""
-    allowed = ", ".join(f"{width}×{height}" for width, height in sizes)
-
-    def check(request: VideoRequest) -> None:
-        if (request.width, request.height) not in sizes:
-            given = f"{request.width}×{request.height}"
-            raise RequestError("size", given, f"one of {allowed}", f"{allowed} 之一")
-
-    return check
+    return lambda request: request.require_size(sizes)

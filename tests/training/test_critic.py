@@ -38,7 +38,7 @@ def test_it_learns_to_tell_the_worlds_pictures_from_others(critic: Critic) -> No
     assert critic.loss(real, embeds) < critic.loss(made, embeds)
 
 
-def test_words_of_another_picture_are_told(critic: Critic) -> None:
+def test_of_one_picture_for_all_words_nothing_is_told(critic: Critic) -> None:
     embeds = torch.eye(16)[:8, None].expand(-1, 5, -1)
     real = torch.zeros(8, config.LATENT_CHANNELS, 1, 4, 4)
     losses = [float(critic.learn(real, real, embeds)) for _ in range(20)]
