@@ -4,7 +4,8 @@ Owns the roll-out and what is learnt on it. Does not know how stage 2 was traine
 block with the shipped steps and no guidance. From every noise level that it comes through, the *teacher*, stage 2 with
 guidance, takes several finer steps to the student's next level; the student learns the straight line between the two
 (guided and progressive distillation, arXiv 2210.03142 and 2202.00512, here from the student's own states, so that its
-own errors are corrected, as in arXiv 2011.04619). The context is the student's own, or the world's. With `--critic` its
+own errors are corrected, as in arXiv 2011.04619). The context is the student's own, up to the length of the longest
+clip (self forcing, arXiv 2506.08009), or the world's. With `--critic` its
 first frames also have to pass for the world's (`training.critic`).
 
     training/launch.sh training.distill --minutes 12 --folder .train/run --tokenizer .train/tokenizer --compile dynamic
@@ -42,6 +43,8 @@ DRAW_EVERY = 20
 """Steps between drawings of new clips and looks at the clock."""
 REAL_CONTEXT_SHARE = 0.4
 """Roll-outs that start from the world's own latent 0 and first block, at any place in the clip."""
+LONG_SHARE = 0.5
+"""Of the others, roll-outs that are learnt from only after `--ahead` blocks or less."""
 CRITIC_KNOWS = 0.67
 """Loss of the critic (0.69 at first) below which the student hears it."""
 STRENGTHS = (0.5, 0.75, 0.75, 1.0)
@@ -211,27 +214,42 @@ class Distillation:
         self._critic = Critic(self.teacher, session, self._pieces, args.critic_lr) if args.critic else None
         self._critic_share, self.critic_loss = args.critic, torch.zeros(())
 
-    def step(self, batch: Batch, chance: random.Random, *, real_context: bool, factor: float) -> Tensor:
-        """Roll one batch out and learn from every block that the student made; returns the mean loss."""
-        real, device = batch.latents, batch.latents.device
+    def step(
+        self, batch: Batch, chance: random.Random, *, factor: float, real_context: bool = False, ahead: int = 0
+    ) -> Tensor:
+        """Roll one batch out and learn from the blocks that the student made; returns the mean loss.
+
+        Args:
+            batch: its positions say how long the clips become.
+            factor: of the learning rate.
+            real_context: the world's own latent 0 and first block stand in front.
+            ahead: blocks of the student's that only stand in front.
+        """
+        real, device, length = batch.latents, batch.latents.device, batch.positions.shape[1]
         self._factor = factor
         losses: list[Tensor] = []
         with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
             lesson = self._lesson(batch)
             last: Tensor | None = None
-            for first in [0, *range(1, real.shape[2], BLOCK_LATENTS)]:
+            for number, first in enumerate([0, *range(1, length, BLOCK_LATENTS)]):
                 at = slice(first, first + (1 if first == 0 else BLOCK_LATENTS))
-                x = real[:, :, at]
-                if not (real_context and first <= 1):
+                if real_context and number <= 1:
+                    x = real[:, :, at]
+                else:
                     strength = 1.0 if first == 0 else chance.choice(STRENGTHS)
-                    noise, sigma = torch.randn_like(x), float(self.few.levels(strength)[0, 0])
-                    loss, x = lesson.learn(start(noise, last, sigma), at, strength)
-                    loss.backward()
-                    losses.append(loss.detach())
-                    if self._critic is not None and real.shape[2] == 1:
+                    noise = torch.randn_like(real[:, :, :1].expand(-1, -1, at.stop - first, -1, -1))
+                    x = start(noise, last, float(self.few.levels(strength)[0, 0]))
+                    if number < ahead:
+                        with torch.no_grad():
+                            x = lesson.make(x, at, strength)
+                    else:
+                        loss, x = lesson.learn(x, at, strength)
+                        loss.backward()
+                        losses.append(loss.detach())
+                    if self._critic is not None and length == 1:
                         self._criticise(self._critic, lesson, real, noise)
                 last = x[:, :, -1:]
-                if at.stop < real.shape[2]:
+                if at.stop < length:
                     lesson.keep(x, at)
         self._session.average_gradients(self._optimizer.parameters)
         self._optimizer.step(factor)
@@ -276,12 +294,14 @@ def run(args: argparse.Namespace, make: Callable[[argparse.Namespace, Session], 
         ring = chance.choices(supplies[images].rings, shares)[0]
         batch = ring.batch(_batch_size(args, ring), drop_captions=0.05)
         real_context = not images and chance.random() < REAL_CONTEXT_SHARE
+        ahead = 0 if images or real_context or chance.random() >= LONG_SHARE else chance.randint(1, args.ahead)
         if not real_context:  # from its start, a clip has no gap
-            whole = torch.arange(batch.latents.shape[2], device=session.device).expand_as(batch.positions)
+            length = batch.latents.shape[2] + BLOCK_LATENTS * ahead
+            whole = torch.arange(length, device=session.device).expand(len(batch.latents), -1)
             batch = dataclasses.replace(batch, positions=whole)
         factor = learning_rate_factor(fraction)
-        loss = distillation.step(batch, chance, real_context=real_context, factor=factor)
-        kept.add("image" if images else "clip", loss)
+        loss = distillation.step(batch, chance, factor=factor, real_context=real_context, ahead=ahead)
+        kept.add("image" if images else "far" if ahead else "clip", loss)
         if args.critic and images:
             kept.add("critic", distillation.critic_loss)
         step += 1
@@ -351,6 +371,8 @@ def new_parser(description: str | None) -> argparse.ArgumentParser:
     parser.add_argument("--guidance", type=float, default=3.0, help="of the teacher")
     parser.add_argument("--tokens", type=int, default=24_000, help="of the clean clips of one step")
     parser.add_argument("--images-share", type=float, default=0.5, help="of the steps: first frames alone")
+    longest = (config.MAX_LATENTS - SAMPLE_LATENTS) // BLOCK_LATENTS
+    parser.add_argument("--ahead", type=int, default=longest, help="blocks, at most, in front of what is learnt from")
     parser.add_argument("--clips", type=int, default=12, help="clips rendered at once")
     parser.add_argument("--drawings", type=int, default=12, help="drawings of the main size before the first step")
     parser.add_argument("--workers", type=int, default=4)
