@@ -42,8 +42,8 @@ for name in "$@"; do
         for pid in $pids; do wait "$pid"; done
         ;;
     memory)
-        $python -m bench.memory_fit --model "$model" "" --backend torch --sizes 768x432 1280x720 --seconds 2 4 --steps 4 --write
-        $python -m bench.memory_fit --model "$model" --backend torch --check 4 --save memory_check_5b_gpu
+        $python -m bench.memory_fit --model "$model" "" --backend torch --sizes 768x432 1280x720 --seconds 2 --steps 4 --write
+        $python -m bench.memory_fit --model "$model" --backend torch --check 3 --save memory_check_5b_gpu
         $python -m bench.memory_fit --backend torch --check --save memory_check_gpu
         ;;
     tests) $python -m pytest -q -m gpu -rs --tb=short tests ;;
