@@ -71,8 +71,9 @@ def main(arguments: list[str] | None = None) -> None:
 
     judged = fingerprint(options.judge)
     of_model = weights_digest([*folder.rglob("*.safetensors"), *folder.rglob("*.json")])
-    spec, way = maker.model.spec, f"{maker.model.backend}{' · FP8' if options.fp8_error else ''}"
-    runner = Runner(maker, spec.grid, judge, options.cache, f"{of_model} {judged} {way}", note)
+    spec, way = maker.model.spec, options.readings or f"{maker.model.backend}{' · FP8' if options.fp8_error else ''}"
+    identity, elsewhere = f"{of_model} {judged} {way}", bool(options.readings)
+    runner = Runner(maker, spec.grid, judge, options.cache, identity, note, is_complete=elsewhere)
     of_vae = f"{weights_digest((folder / 'vae').glob('*.safetensors'))} {judged} {device.type}"
     renderer = TruthRenderer(vae, device)
     ceilings = Ceilings(renderer, judge, options.cache, of_vae, note)
@@ -97,7 +98,7 @@ def main(arguments: list[str] | None = None) -> None:
     if "psnr" in options.only:
         figures["vae_psnr_db"] = renderer.psnr_by_style(PSNR_SIZES, options.psnr_clips, 17)
     figures |= _effects(options, runner, prompts, request)
-    if made:
+    if made and not elsewhere:
         _sheets(options.sheets, runner, prompts, asked)
     if "gallery" in options.only:
         _gallery(options.sheets, runner, request)
@@ -133,6 +134,9 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--backend", default="auto", help="of the walk")
     parser.add_argument("--device", default="cuda" if cuda else "cpu", help="of judges, ceilings and batches")
     parser.add_argument("--cache", type=Path, default=Path(".train/quality"))
+    parser.add_argument(
+        "--readings", metavar="BACKEND", help="make nothing: --cache holds all readings, of this backend elsewhere"
+    )
     parser.add_argument("--sheets", type=Path, default=RESULTS / "quality_sheets")
     add_save(parser)
     return parser.parse_args(arguments)

@@ -35,17 +35,35 @@ class Runner:
         identity: names all that a reading depends on besides the request (weights, judge, way of making).
         cache: folder for readings and strips.
         note: told about each clip that was made.
+        is_complete: nothing may be made: the readings are another machine's.
     """
 
-    def __init__(self, maker: Maker, grid: Grid, judge: Judge, cache: Path, identity: str, note: Note) -> None:
+    def __init__(
+        self,
+        maker: Maker,
+        grid: Grid,
+        judge: Judge,
+        cache: Path,
+        identity: str,
+        note: Note,
+        *,
+        is_complete: bool = False,
+    ) -> None:
         self.maker, self._grid, self._judge, self._note = maker, grid, judge, note
+        self._is_complete = is_complete
         self._folder = cache / _digest(identity)
         self._folder.mkdir(parents=True, exist_ok=True)
         self._device = next(judge.parameters()).device
 
     def measured(self, requests: Sequence[VideoRequest]) -> list[Measured]:
-        """Readings in the order of the requests."""
+        """Readings in the order of the requests.
+
+        Raises:
+            FileNotFoundError: one is missing, and nothing may be made.
+        """
         missing = [request for request in dict.fromkeys(requests) if not self._path(request, "json").exists()]
+        if missing and self._is_complete:
+            raise FileNotFoundError(f"{len(missing)} readings are not in {self._folder}")
         for group in alike(missing):
             some = [missing[index] for index in group]
             for number, (request, frames) in enumerate(zip(some, self.maker.make(some), strict=True), start=1):

@@ -105,6 +105,18 @@ def test_a_second_run_makes_nothing_again(
     assert len(second["runs"]) == 2
 
 
+def test_readings_of_another_machine(
+    tmp_path: Path, tiny_folder: Path, judge_file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    only = ("--long", "0", "--batch", "0", "--backend", "torch", "--only", "scores")
+    here = run(tmp_path, tiny_folder, judge_file, capsys, "--limit", "1", *only)
+    name = str(here["backend"])
+    again = run(tmp_path, tiny_folder, judge_file, capsys, "--limit", "1", *only, "--readings", name)
+    assert (again["scores"], again["backend"]) == (here["scores"], name)
+    with pytest.raises(FileNotFoundError, match="1 readings"):
+        run(tmp_path, tiny_folder, judge_file, capsys, "--limit", "2", *only, "--readings", name)
+
+
 def test_only_wide_pictures(capsys: pytest.CaptureFixture[str]) -> None:
     for wrong in (["--size", "576x1024"], ["--only", "all"]):
         with pytest.raises(SystemExit):
