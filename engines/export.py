@@ -38,7 +38,11 @@ GRAPHS = ("text_encoder", "text_keys_values", "transformer", "vae_first", "vae_n
 # that fused kernels refuse (one head of all channels, a bias), and is written out by the older opset.
 _FUSED_OPSET, _PLAIN_OPSET = 23, 20
 INLINE_BYTES = 1 << 30  # weights beyond this lie in a file beside the graph: protobuf ends at 2 GB
-_FLOAT32_PARAMETERS = ("scale_shift_table", "norm2", "patch_embedding", "proj_out")
+_FLOAT32_PARAMETERS = ("scale_shift_table", "norm2")
+_PRODUCTS = ("patch_embedding", "proj_out")
+_NARROW = (
+    1024  # channels up to which more digits cost nothing; on an H200 a wide model's products went wrong in float32
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +82,8 @@ class _TextKeysValues(nn.Module):
 class _Transformer(nn.Module):
     """The step with its time embedding; rotary tables come as a grid, whose sides follow from the latents'.
 
+    Of a narrow model first and last product and what goes from layer to layer are float32, whatever `dtype` is.
+
     Args:
         gives_context: whether keys and values are an output, for the blocks behind, and an input from those before.
             Where they are not, attention is over the latents alone: joined with nothing, it would not be fused.
@@ -87,9 +93,11 @@ class _Transformer(nn.Module):
         super().__init__()
         self.dtype, self.gives_context = dtype, gives_context
         self.time = TimeEmbedding(transformer).float()
-        self.step = TransformerStep(transformer, owned=True)
+        is_narrow = transformer.config["num_attention_heads"] * transformer.config["attention_head_dim"] <= _NARROW
+        self.step = TransformerStep(transformer, owned=True, stream=torch.float32 if is_narrow else None)
+        kept = (*_FLOAT32_PARAMETERS, *(_PRODUCTS if is_narrow else ()))
         for name, parameter in self.step.named_parameters():
-            keep = any(part in _FLOAT32_PARAMETERS for part in name.split("."))
+            keep = any(part in kept for part in name.split("."))
             parameter.data = parameter.data.to(torch.float32 if keep else dtype)
 
     def forward(

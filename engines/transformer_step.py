@@ -71,10 +71,14 @@ class TransformerStep(nn.Module):
     Args:
         transformer: the checkpoint's module; copied once, so that its q/k rows can be permuted.
         owned: no copy: the module is the caller's to give away and of no other use afterwards. Large checkpoints.
+        stream: dtype of what goes from layer to layer and is added to; None: the layers' own.
     """
 
-    def __init__(self, transformer: WanTransformer3DModel, *, owned: bool = False) -> None:
+    def __init__(
+        self, transformer: WanTransformer3DModel, *, owned: bool = False, stream: torch.dtype | None = None
+    ) -> None:
         super().__init__()
+        self._stream = stream
         transformer = transformer if owned else copy.deepcopy(transformer)
         self.patch_size = tuple(transformer.config["patch_size"])
         self.patch_embedding = transformer.patch_embedding
@@ -134,7 +138,7 @@ class TransformerStep(nn.Module):
         grid = (num_frames, height // p_h, width // p_w)
         # First and last product have a dtype of their own, which may be wider than the layers'.
         latents = latents.to(self.patch_embedding.weight.dtype)
-        x = _patch_embed(self.patch_embedding, latents, p_h, p_w).to(text.dtype)  # [F, n, D]
+        x = _patch_embed(self.patch_embedding, latents, p_h, p_w).to(self._stream or text.dtype)  # [F, n, D]
         modulation, temb = time[:, :6], time[:, 6:]
         for i, module in enumerate(self.blocks):
             block = cast(WanTransformerBlock, module)
@@ -164,10 +168,11 @@ class TransformerStep(nn.Module):
         """x [F, n, D] through one layer, and its own keys and values."""
         table = block.scale_shift_table.unsqueeze(2) + modulation
         shift, scale, gate, ff_shift, ff_scale, ff_gate = table.unbind(1)  # each [F, 1, D]
-        out, keys_values = self._self_attention(block.attn1, _modulate(x, scale, shift), cos, sin, cache)
+        dtype = text.dtype
+        out, keys_values = self._self_attention(block.attn1, _modulate(x, scale, shift).to(dtype), cos, sin, cache)
         x = (x + out * gate).to(x.dtype)
-        x = x + self._cross_attention(block.attn2, block.norm2(x), text)
-        out = block.ffn(_modulate(x, ff_scale, ff_shift))
+        x = x + self._cross_attention(block.attn2, block.norm2(x).to(dtype), text)
+        out = block.ffn(_modulate(x, ff_scale, ff_shift).to(dtype))
         return (x + out * ff_gate).to(x.dtype), keys_values
 
     def _self_attention(

@@ -159,6 +159,24 @@ def test_half_precision_keeps_its_digits(exported: Exported, tiny_checkpoint: Ch
     assert _relative(made["keys_values"], keys_values) <= 5e-3
 
 
+def test_a_narrow_model_has_its_stream_in_float32(
+    tiny_folder: Path, tiny_checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inputs = _step_inputs(tiny_checkpoint, 3, 6, 4, 4)
+    expected = _step(tiny_checkpoint, inputs)[0]
+    errors: dict[int, float] = {}
+    for narrow in (1024, 0):  # 0: as a wide model
+        monkeypatch.setattr(export, "_NARROW", narrow)
+        module = export.graph(tiny_folder, "transformer", tokens=TOKENS, precision="bf16", text_precision="fp32").module
+        half = inputs | {name: inputs[name].bfloat16() for name in ("text", "cache")}
+        with torch.inference_mode():
+            errors[narrow] = _relative(module(*half.values())[0], expected)
+        weights = module.get_submodule("step.patch_embedding").weight
+        assert weights.dtype == (torch.float32 if narrow else torch.bfloat16)
+    narrow, wide = errors.values()
+    assert narrow < 0.8 * wide
+
+
 @pytest.mark.parametrize("name", export.GRAPHS)
 def test_operators(exported: Exported, name: str) -> None:
     graph = onnx.load(exported.path(name)).graph
