@@ -21,8 +21,8 @@ from transformers import PreTrainedTokenizerBase
 
 from training import config
 from training.autoencode import encode_moments, normalise
-from training.captions import caption
 from training.scene import Scene, sample_scene
+from training.wording import say
 from training.world import draw
 
 SAMPLE_BLOCKS = 3
@@ -68,7 +68,7 @@ class Drawings(IterableDataset[Drawing]):
         last = (config.MAX_LATENTS - SAMPLE_LATENTS) // config.BLOCK_LATENTS
         while True:
             scenes = [sample_scene(rng, held_out=False, hard=True) for _ in range(self._clips)]
-            texts = [caption(scene, rng) for scene in scenes for _ in range(self._captions)]
+            texts = [say(scene, rng) for scene in scenes for _ in range(self._captions)]
             ids = tokenize(self._tokenizer, texts).view(self._clips, self._captions, -1).to(torch.int16)
             if self._far is None:
                 yield Drawing(scenes, ids, 0)

@@ -6,12 +6,17 @@ scene is asked for directly (an unsaid one teaches how likely each value is). A 
 the transformer's cross-attention will, and never at the end token, so that what a word says stays on the word:
 weighting works on single words. The heads are thrown away.
 
+With `--resume` an encoder that other networks know already learns wordings that it misreads (`training.wording`): heads
+are taught to read it as it is, and then it learns to be read by them, while what it made of the grammar's sentences
+must not move. Networks that read it need not be trained again.
+
     python -m training.text_encoder --folder .train/run --tokenizer .train/tokenizer --minutes 4
 """
 
 from __future__ import annotations
 
 import argparse
+import copy
 import random
 from collections.abc import Iterator
 from pathlib import Path
@@ -39,10 +44,11 @@ from training.attributes import (
 )
 from training.captions import FAST_PACE, SLOW_PACE, caption
 from training.latents import END_TOKEN, tokenize, with_unknown
-from training.networks import embed_prompts, new_text_encoder, save_text_encoder
+from training.networks import embed_prompts, load_text_encoder, new_text_encoder, save_text_encoder
 from training.optimizer import Optimizer
 from training.scene import Scene, sample_scene
 from training.session import Average, Clock, Log, Session, learning_rate_factor
+from training.wording import reworded
 
 CLASSES: dict[str, tuple[object, ...]] = {
     "subject": tuple(SUBJECTS),
@@ -60,6 +66,10 @@ CLASSES: dict[str, tuple[object, ...]] = {
 }
 DROP_TOKENS = 0.03
 """Tokens made unknown: words outside the vocabulary must do no harm."""
+READING_SHARE = 0.35
+"""Of the time with `--resume`: the heads alone learn."""
+STAY = 20.0
+"""Weight of the squared distance from the embeddings that were."""
 
 
 class Reader(nn.Module):
@@ -87,19 +97,37 @@ def answers(scene: Scene) -> list[int]:
 
 
 class Captions(IterableDataset[tuple[Tensor, Tensor]]):
-    """Endless batches: token ids [count, T], cut to the longest caption, and answers [count, attributes]."""
+    """Endless batches: token ids [count, T], cut to the longest caption, and answers [count, attributes].
 
-    def __init__(self, tokenizer: PreTrainedTokenizerBase, count: int, seed: int) -> None:
-        self._tokenizer, self._count, self._seed = tokenizer, count, seed
+    Args:
+        others: the first half are wordings beyond the grammar.
+    """
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, count: int, seed: int, *, others: bool = False) -> None:
+        self._tokenizer, self._count, self._seed, self._others = tokenizer, count, seed, others
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
         worker = torch.utils.data.get_worker_info()
         rng = random.Random(self._seed * 1013 + (worker.id if worker is not None else 0))
         while True:
-            scenes = [sample_scene(rng, held_out=False) for _ in range(self._count)]
-            ids = tokenize(self._tokenizer, [caption(scene, rng) for scene in scenes])
+            told = [_reworded(rng) for _ in range(self._count // 2)] if self._others else []
+            scenes = [sample_scene(rng, held_out=False) for _ in range(self._count - len(told))]
+            told += [(scene, caption(scene, rng)) for scene in scenes]
+            ids = tokenize(self._tokenizer, [text for _, text in told])
             longest = int((ids != 0).sum(1).max())
-            yield ids[:, :longest], torch.tensor([answers(scene) for scene in scenes])
+            yield ids[:, :longest], torch.tensor([answers(scene) for scene, _ in told])
+
+
+def _reworded(rng: random.Random) -> tuple[Scene, str]:
+    while True:
+        scene = sample_scene(rng, held_out=False, hard=True)
+        if scene.weather != "clear" and (text := reworded(scene, rng)) is not None:
+            return scene, text
+
+
+def reading_loss(logits: dict[str, Tensor], labels: Tensor) -> dict[str, Tensor]:
+    """Cross-entropy by attribute; labels [B, attributes] as `answers` gives them."""
+    return {name: F.cross_entropy(logits[name], labels[:, at]) for at, name in enumerate(CLASSES)}
 
 
 def main() -> None:
@@ -113,20 +141,30 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=8)
     parser.add_argument("--lr", type=float, default=2e-3)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--resume", action="store_true", help="other wordings for the encoder that the run has")
     args = parser.parse_args()
     clock, session = Clock(args.minutes), Session.start(args.seed)
     tokenizer = AutoTokenizer.from_pretrained(args.tokenizer)
-    model = new_text_encoder(len(tokenizer)).to(session.device)
+    model = load_text_encoder(args.folder) if args.resume else new_text_encoder(len(tokenizer))
     reader = Reader(config.TEXT_ENCODER["d_model"]).to(session.device)
+    model.to(session.device)
+    before = copy.deepcopy(model).requires_grad_(False) if args.resume else None
     optimizer, average = Optimizer([model, reader], lr=args.lr), Average(model, 0.998)
     log, step = Log(args.folder / "text.jsonl"), 0
-    source = DataLoader(Captions(tokenizer, args.batch, args.seed), batch_size=None, num_workers=args.workers)
-    batches = iter(source)
+    captions = Captions(tokenizer, args.batch, args.seed, others=args.resume)
+    batches = iter(DataLoader(captions, batch_size=None, num_workers=args.workers))
     while clock.fraction < 1 and step < args.max_steps:
         ids, labels = (tensor.to(session.device) for tensor in next(batches))
-        ids = with_unknown(ids, DROP_TOKENS)
-        logits = reader(embed_prompts(model, ids), ids)
-        losses = {name: F.cross_entropy(logits[name], labels[:, at]) for at, name in enumerate(CLASSES)}
+        ids, half = with_unknown(ids, DROP_TOKENS), len(ids) // 2
+        if before is None:
+            losses = reading_loss(reader(embed_prompts(model, ids), ids), labels)
+        elif clock.fraction < READING_SHARE:
+            losses = reading_loss(reader(embed_prompts(before, ids[half:]), ids[half:]), labels[half:])
+        else:
+            embeds, old = embed_prompts(model, ids), embed_prompts(before, ids[half:])
+            reader.requires_grad_(False)
+            losses = reading_loss(reader(embeds[:half], ids[:half]), labels[:half])
+            losses["stay"] = STAY * (embeds[half:] - old).square().sum() / old.square().sum()
         torch.stack(list(losses.values())).sum().backward()
         optimizer.step(learning_rate_factor(clock.fraction))
         average.update()

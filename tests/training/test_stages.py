@@ -44,6 +44,10 @@ def test_from_nothing_to_a_pipeline(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     tokenizer.pack(tokenizer.train(islice(corpus(random.Random(0), 300), 2000), vocab_pieces=1200), words)
     run = ("--folder", tmp_path, "--minutes", 5)
     _run(monkeypatch, text_encoder, *run, "--tokenizer", words, "--max-steps", 2, "--batch", 4, "--workers", 0)
+    for share in (1.0, 0.0):  # of reading, of staying
+        monkeypatch.setattr(text_encoder, "READING_SHARE", share)
+        text = (*run, "--tokenizer", words, "--max-steps", 2, "--batch", 4, "--workers", 0)
+        _run(monkeypatch, text_encoder, *text, "--resume")
     small = ("--sizes", "64x64", "--crop", 64, "--clips", 1, "--capacity", 2, "--frames", 5)
     _run(monkeypatch, vae, *run, "--max-steps", 1, *small)
     narrowed = tmp_path / "narrow"

@@ -1,0 +1,45 @@
+"""Wordings beyond the grammar say the same as the grammar does, elsewhere in the sentence."""
+
+from __future__ import annotations
+
+import random
+
+from training import phrases_en, phrases_zh
+from training.scene import sample_scene
+from training.wording import reworded, say
+
+_WORDS = {"rain": ("雨", "rain"), "snow": ("雪", "snow"), "fog": ("雾", "fog", "mist", "haz")}
+
+
+def test_weather_is_said_at_the_place() -> None:
+    rng, told = random.Random(3), 0
+    while told < 300:
+        scene = sample_scene(rng, held_out=False, hard=True)
+        if scene.weather == "clear" or (text := reworded(scene, rng)) is None:
+            continue
+        told += 1
+        assert any(word in text.lower() for word in _WORDS[scene.weather])
+        fine = (*phrases_zh.WEATHERS["clear"], *phrases_en.WEATHERS["clear"])
+        assert not any(word in text for word in fine)
+
+
+def test_time_of_day_is_not_lost() -> None:
+    rng = random.Random(4)
+    night = {word.rstrip("的") for word in (*phrases_zh.TIMES["night"], *phrases_zh.TIMES_OF["night"], "night")}
+    texts: list[str] = []
+    while len(texts) < 100:
+        scene = sample_scene(rng, held_out=False, hard=True)
+        if (scene.weather, scene.time_of_day) == ("fog", "night") and (text := reworded(scene, rng)) is not None:
+            texts.append(text.lower())
+    assert sum(any(word in text for word in night) for text in texts) > 80  # the grammar leaves it out now and then
+
+
+def test_most_sentences_are_the_grammars() -> None:
+    rng = random.Random(5)
+    scenes = [sample_scene(rng, held_out=False, hard=True) for _ in range(300)]
+    wet = [scene for scene in scenes if scene.weather != "clear"]
+    placed = sum(
+        "weather" in say(scene, rng) or any(w in say(scene, rng) for w in ("雨夜", "雾中的", "雪中的")) for scene in wet
+    )
+    assert 0 < placed < len(wet) / 2
+    assert all(say(scene, random.Random(1)) for scene in scenes)

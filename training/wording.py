@@ -1,0 +1,93 @@
+"""Sentences beyond the grammar: weather and time of day said where the place is, 雾中的森林, a rainy Tokyo street.
+
+Owns those words and how often they are taken in training. The grammar itself (`training.captions`) stays as it is,
+because the held-out sentences of `bench.quality` are made by it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import random
+import re
+
+from training import phrases_en as en
+from training import phrases_zh as zh
+from training.captions import caption
+from training.scene import Scene, is_ashore
+
+SHARE = 0.35
+"""Of the sentences about rain, snow or fog."""
+# fmt: off
+_BEFORE_ZH: dict[str, tuple[str, ...]] = {
+    "rain": ("雨中的", "下雨的", "下着雨的", "大雨中的", "雨里的", "雨天的", "细雨中的", "雨中"),
+    "snow": ("雪中的", "下雪的", "飘雪的", "大雪中的", "雪天的", "落雪的", "风雪中的", "雪中"),
+    "fog": ("雾中的", "起雾的", "大雾中的", "雾蒙蒙的", "浓雾中的", "雾里的", "有雾的", "雾中"),
+}
+_AFTER_ZH: dict[str, tuple[str, ...]] = {
+    "rain": ("下着雨", "正下着雨", "下雨了", "下起了雨", "下着大雨"),
+    "snow": ("下着雪", "正下着雪", "下雪了", "飘着雪", "落着雪", "下着大雪"),
+    "fog": ("起了雾", "起雾了", "雾很大", "雾蒙蒙的", "笼罩着雾"),
+}
+_WITH_TIME_ZH: dict[tuple[str, str], tuple[str, ...]] = {
+    ("rain", "night"): ("雨夜", "雨夜的", "夜雨中的", "夜雨里的", "雨夜里的"),
+    ("snow", "night"): ("雪夜", "雪夜的", "夜雪中的", "雪夜里的"),
+    ("fog", "night"): ("雾夜", "雾夜的", "夜雾中的", "夜雾里的"),
+    ("rain", "dusk"): ("黄昏雨中的", "雨中黄昏的", "傍晚下雨的"),
+    ("snow", "dusk"): ("黄昏雪中的", "雪中黄昏的", "傍晚下雪的"),
+    ("fog", "dusk"): ("黄昏雾中的", "雾中黄昏的", "傍晚起雾的"),
+}
+_BEFORE_EN: dict[str, tuple[str, ...]] = {
+    "rain": ("rainy", "rain-soaked"), "snow": ("snowy", "snowing"), "fog": ("foggy", "misty", "hazy"),
+}
+_WITH_TIME_EN: dict[tuple[str, str], tuple[str, ...]] = {
+    (weather, time): tuple(f"{lead} {word} {name}" for word in words for lead in ("on a", "in the") for name in names)
+    for weather, words in {"rain": ("rainy",), "snow": ("snowy",), "fog": ("foggy", "misty")}.items()
+    for time, names in {"night": ("night",), "dusk": ("evening", "dusk")}.items()
+}
+# fmt: on
+_ARTICLE = re.compile(r"\b(on|in|at|by|against) (a|an|the) ", re.IGNORECASE)
+
+
+def say(scene: Scene, rng: random.Random) -> str:
+    """A true sentence about the scene: the grammar's, or where there is weather sometimes one from here."""
+    if scene.weather != "clear" and rng.random() < SHARE:
+        return reworded(scene, rng) or caption(scene, rng)
+    return caption(scene, rng)
+
+
+def reworded(scene: Scene, rng: random.Random) -> str | None:
+    """The grammar's sentence, with the weather, or weather and time of day, said at its place; None: it names none."""
+    with_time = (scene.weather, scene.time_of_day) in _WITH_TIME_ZH and rng.random() < 0.5
+    silent = dataclasses.replace(scene, weather="clear", time_of_day="day" if with_time else scene.time_of_day)
+    text = caption(silent, rng)
+    if any(word in text for table in _UNSAID for word in table):
+        return None  # it says that the weather is fine, or that it is day
+    place = "beach" if is_ashore(scene) else scene.scene
+    for phrase in sorted(zh.PLACES[place], key=len, reverse=True):
+        if phrase in text:
+            return text.replace(phrase, _placed_zh(phrase, scene, rng, with_time=with_time), 1)
+    for phrase in sorted(en.PLACES[place], key=len, reverse=True):
+        if (at := text.lower().find(phrase)) >= 0:
+            said = text[at : at + len(phrase)]
+            return text[:at] + _placed_en(said, scene, rng, with_time=with_time) + text[at + len(phrase) :]
+    return None
+
+
+_UNSAID = (zh.WEATHERS["clear"], en.WEATHERS["clear"], zh.TIMES["day"], zh.TIMES_OF["day"], en.TIMES["day"])
+
+
+def _placed_zh(place: str, scene: Scene, rng: random.Random, *, with_time: bool) -> str:
+    if with_time:
+        return rng.choice(_WITH_TIME_ZH[scene.weather, scene.time_of_day]) + place
+    if rng.random() < 0.25:
+        return place + rng.choice(_AFTER_ZH[scene.weather])
+    return rng.choice(_BEFORE_ZH[scene.weather]) + place
+
+
+def _placed_en(place: str, scene: Scene, rng: random.Random, *, with_time: bool) -> str:
+    if with_time:
+        return f"{place} {rng.choice(_WITH_TIME_EN[scene.weather, scene.time_of_day])}"
+    word = rng.choice(_BEFORE_EN[scene.weather])
+    if _ARTICLE.search(place) is None:
+        return f"{word} weather {place}" if rng.random() < 0.5 else f"{place} in {word} weather"
+    return _ARTICLE.sub(lambda found: f"{found[1]} {'a' if found[2] == 'an' else found[2]} {word} ", place, count=1)
