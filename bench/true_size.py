@@ -153,6 +153,7 @@ def _ours(options: argparse.Namespace) -> dict[str, Any]:
     figures |= {"gpu_peak_bytes": peak.bytes, "warm_up_ms": round(warm_up_ms), "runs": runs}
     if device.type == "cuda":  # what the allocator gave out; beside it the GPU holds what it keeps back, and libraries
         figures["allocated_peak_bytes"] = torch.cuda.max_memory_allocated()
+        figures["reserved_peak_bytes"] = torch.cuda.max_memory_reserved()
     if options.minute:
         figures["four_seconds"] = _stream(model, dataclasses.replace(request, seconds=4))
         with PeakWatch(MemoryMonitor()) as peak:

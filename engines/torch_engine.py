@@ -76,11 +76,12 @@ class TorchTransformer:
         tuning: Tuning | None = None,
     ) -> None:
         self._residency, self._dtype, self._name = residency, dtype, name
-        self._source = transformer
-        self._time = copy.deepcopy(TimeEmbedding(transformer)).float()
-        self._text = TextKeysValues(transformer)
-        self._step = TransformerStep(transformer, owned=residency.device.type == "cuda").to(dtype)
-        self._text.text_embedder = copy.deepcopy(self._text.text_embedder).to(dtype)
+        self._source, owned = transformer, residency.device.type == "cuda"
+        time, self._text = TimeEmbedding(transformer), TextKeysValues(transformer)
+        self._time = (time if owned else copy.deepcopy(time)).float()
+        self._step = TransformerStep(transformer, owned=owned).to(dtype)
+        embedder = self._text.text_embedder  # of `time` a part: it is in float32 now, if it is the same
+        self._text.text_embedder = (embedder if owned else copy.deepcopy(embedder)).to(dtype)
         self._text.attentions = cross_attentions(self._step.blocks)
         self._fp8_cache = tuning is not None and tuning.fp8_cache
         waits = name in residency.taking_turns

@@ -112,6 +112,7 @@ def test_with_a_gpu_its_own_memory_is_read() -> None:
     info = pynvml.nvmlDeviceGetMemoryInfo(pynvml.nvmlDeviceGetHandleByIndex(0))
     assert reading.source == "nvml"
     assert reading.total_bytes == info.total
+    assert reading.used_bytes <= info.used, "what the driver keeps for itself is not in use"
     assert reading.device != "CPU"
 
 
