@@ -81,7 +81,9 @@ def _memory_info(gpu: Any) -> Any:
     """NVML's figures as nvidia-smi shows them: without what the driver keeps for itself, 0.6 GB of an H100."""
     try:
         return pynvml.nvmlDeviceGetMemoryInfo(gpu, version=pynvml.nvmlMemory_v2)
-    except (pynvml.NVMLError_FunctionNotFound, pynvml.NVMLError_NotSupported):
+    except pynvml.NVMLError as error:
+        if error.value not in (pynvml.NVML_ERROR_FUNCTION_NOT_FOUND, pynvml.NVML_ERROR_NOT_SUPPORTED):
+            raise
         return pynvml.nvmlDeviceGetMemoryInfo(gpu)  # drivers before 510 count it in
 
 
