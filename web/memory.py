@@ -81,10 +81,8 @@ def _memory_info(gpu: Any) -> Any:
     """NVML's figures as nvidia-smi shows them: without what the driver keeps for itself, 0.6 GB of an H100."""
     try:
         return pynvml.nvmlDeviceGetMemoryInfo(gpu, version=pynvml.nvmlMemory_v2)
-    except pynvml.NVMLError as error:
-        if error.value not in (pynvml.NVML_ERROR_FUNCTION_NOT_FOUND, pynvml.NVML_ERROR_NOT_SUPPORTED):
-            raise
-        return pynvml.nvmlDeviceGetMemoryInfo(gpu)  # drivers before 510 count it in
+    except pynvml.NVMLError:  # a driver before 510, which counts it in; or the GPU, which says so once more
+        return pynvml.nvmlDeviceGetMemoryInfo(gpu)
 
 
 def _open_gpu(environment: Mapping[str, str]) -> Any | None:
