@@ -1,6 +1,7 @@
 #!/bin/sh
 # What needs a GPU, one measurement a name, on the first GPU that CUDA_VISIBLE_DEVICES shows: bench/gpu.sh longlive a14b
-# By itself: what else runs on that GPU is counted into peaks and times. Checkpoints of random weights and exported graphs lie in $WORK (24 GB and 27 GB). JSON goes to bench/results.
+# Checkpoints of random weights and exported graphs lie in $WORK (24 GB and 27 GB). JSON goes to bench/results.
+# Whatever else runs on that GPU meanwhile is counted into peaks and times.
 set -eu
 cd "$(dirname "$0")/.."
 work=${WORK:-/tmp/wan} python=${PYTHON:-python3}

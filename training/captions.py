@@ -76,7 +76,8 @@ def _attributes(scene: Scene) -> tuple[str | int, ...]:
     )  # fmt: skip
 
 
-def _place(scene: Scene) -> str:
+def place_of(scene: Scene) -> str:
+    """Which of the places of `phrases_zh` and `phrases_en` the scene is at."""
     return "beach" if is_ashore(scene) else scene.scene
 
 
@@ -87,7 +88,7 @@ def _says(scene: Scene, attribute: str, rng: random.Random) -> bool:
 
 def _chinese(scene: Scene, rng: random.Random) -> str:
     comma = _comma(rng, chinese=True)
-    place = rng.choice(zh.PLACES[_place(scene)]) if scene.subject == NO_SUBJECT or _says(scene, "scene", rng) else ""
+    place = rng.choice(zh.PLACES[place_of(scene)]) if scene.subject == NO_SUBJECT or _says(scene, "scene", rng) else ""
     when = _says(scene, "time_of_day", rng)
     wet = scene.weather != "clear" and _says(scene, "weather", rng)
     before = ""
@@ -190,7 +191,7 @@ def _mirrored(phrase: str) -> str:
 
 
 def _english(scene: Scene, rng: random.Random) -> str:
-    place = rng.choice(en.PLACES[_place(scene)]) if scene.subject == NO_SUBJECT or _says(scene, "scene", rng) else ""
+    place = rng.choice(en.PLACES[place_of(scene)]) if scene.subject == NO_SUBJECT or _says(scene, "scene", rng) else ""
     time = rng.choice(en.TIMES[scene.time_of_day]) if _says(scene, "time_of_day", rng) else ""
     extras: list[str] = []
     if scene.scene != "cafe" and _says(scene, "weather", rng):

@@ -5,8 +5,8 @@ block with the shipped steps and no guidance. From every noise level that it com
 guidance, takes several finer steps to the student's next level; the student learns the straight line between the two
 (guided and progressive distillation, arXiv 2210.03142 and 2202.00512, here from the student's own states, so that its
 own errors are corrected, as in arXiv 2011.04619). The context is the student's own, up to the length of the longest
-clip (self forcing, arXiv 2506.08009), or the world's. With `--critic` its
-first frames also have to pass for the world's (`training.critic`).
+clip (self forcing, arXiv 2506.08009), or the world's. With `--critic` its first frames also have to pass for the
+world's (`training.critic`).
 
     training/launch.sh training.distill --minutes 12 --folder .train/run --tokenizer .train/tokenizer --compile dynamic
 """
@@ -31,7 +31,7 @@ from training.config import BLOCK_LATENTS
 from training.critic import Critic, add_scaled
 from training.flow import timesteps
 from training.forward import KeysValues, Pieces, cached_forward
-from training.latents import END_TOKEN, SAMPLE_LATENTS, Batch, Drawing, Drawings, LatentRing, loader
+from training.latents import END_TOKEN, FAR_BLOCKS, SAMPLE_LATENTS, Batch, Drawing, Drawings, LatentRing, loader
 from training.networks import Networks, embed_prompts, load_networks, save_networks
 from training.optimizer import Optimizer
 from training.sampler import context_of, joined, schedule, start
@@ -371,8 +371,9 @@ def new_parser(description: str | None) -> argparse.ArgumentParser:
     parser.add_argument("--guidance", type=float, default=3.0, help="of the teacher")
     parser.add_argument("--tokens", type=int, default=24_000, help="of the clean clips of one step")
     parser.add_argument("--images-share", type=float, default=0.5, help="of the steps: first frames alone")
-    longest = (config.MAX_LATENTS - SAMPLE_LATENTS) // BLOCK_LATENTS
-    parser.add_argument("--ahead", type=int, default=longest, help="blocks, at most, in front of what is learnt from")
+    parser.add_argument(
+        "--ahead", type=int, default=FAR_BLOCKS, help="blocks, at most, in front of what is learnt from"
+    )
     parser.add_argument("--clips", type=int, default=12, help="clips rendered at once")
     parser.add_argument("--drawings", type=int, default=12, help="drawings of the main size before the first step")
     parser.add_argument("--workers", type=int, default=4)

@@ -27,6 +27,8 @@ from training.world import draw
 
 SAMPLE_BLOCKS = 3
 SAMPLE_LATENTS = 1 + SAMPLE_BLOCKS * config.BLOCK_LATENTS
+FAR_BLOCKS = (config.MAX_LATENTS - SAMPLE_LATENTS) // config.BLOCK_LATENTS
+"""Blocks of the longest clip that a sample's later part can have before it."""
 WARM_UP_LATENTS = 3
 """Latents encoded before a far block and thrown away, the single frame at the start included."""
 UNKNOWN_TOKEN = 2
@@ -65,7 +67,6 @@ class Drawings(IterableDataset[Drawing]):
     def __iter__(self) -> Iterator[Drawing]:
         worker = torch.utils.data.get_worker_info()
         rng = random.Random(self._seed * 1009 + (worker.id if worker is not None else 0))
-        last = (config.MAX_LATENTS - SAMPLE_LATENTS) // config.BLOCK_LATENTS
         while True:
             scenes = [sample_scene(rng, held_out=False, hard=True) for _ in range(self._clips)]
             texts = [say(scene, rng) for scene in scenes for _ in range(self._captions)]
@@ -73,7 +74,7 @@ class Drawings(IterableDataset[Drawing]):
             if self._far is None:
                 yield Drawing(scenes, ids, 0)
                 continue
-            blocks = rng.randint(1, last) if rng.random() < self._far else 0
+            blocks = rng.randint(1, FAR_BLOCKS) if rng.random() < self._far else 0
             yield Drawing(scenes, ids, 1 + config.BLOCK_LATENTS * blocks)
 
 

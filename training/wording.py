@@ -12,8 +12,8 @@ import re
 
 from training import phrases_en as en
 from training import phrases_zh as zh
-from training.captions import caption
-from training.scene import Scene, is_ashore
+from training.captions import caption, place_of
+from training.scene import Scene
 
 SHARE = 0.35
 """Of the sentences about rain, snow or fog."""
@@ -45,6 +45,7 @@ _WITH_TIME_EN: dict[tuple[str, str], tuple[str, ...]] = {
     for time, names in {"night": ("night",), "dusk": ("evening", "dusk")}.items()
 }
 # fmt: on
+_UNSAID = (zh.WEATHERS["clear"], en.WEATHERS["clear"], zh.TIMES["day"], zh.TIMES_OF["day"], en.TIMES["day"])
 _ARTICLE = re.compile(r"\b(on|in|at|by|against) (a|an|the) ", re.IGNORECASE)
 
 
@@ -62,7 +63,7 @@ def reworded(scene: Scene, rng: random.Random) -> str | None:
     text = caption(silent, rng)
     if any(word in text for table in _UNSAID for word in table):
         return None  # it says that the weather is fine, or that it is day
-    place = "beach" if is_ashore(scene) else scene.scene
+    place = place_of(scene)
     for phrase in sorted(zh.PLACES[place], key=len, reverse=True):
         if phrase in text:
             return text.replace(phrase, _placed_zh(phrase, scene, rng, with_time=with_time), 1)
@@ -71,9 +72,6 @@ def reworded(scene: Scene, rng: random.Random) -> str | None:
             said = text[at : at + len(phrase)]
             return text[:at] + _placed_en(said, scene, rng, with_time=with_time) + text[at + len(phrase) :]
     return None
-
-
-_UNSAID = (zh.WEATHERS["clear"], en.WEATHERS["clear"], zh.TIMES["day"], zh.TIMES_OF["day"], en.TIMES["day"])
 
 
 def _placed_zh(place: str, scene: Scene, rng: random.Random, *, with_time: bool) -> str:
