@@ -42,8 +42,11 @@ for name in "$@"; do
         quality tensorrt --backend tensorrt --batch 0
         for pid in $pids; do wait "$pid"; done
         ;;
-    memory)
-        $python -m bench.memory_fit --model "$model" "" --backend torch --sizes 768x432 1280x720 --seconds 2 --steps 4 --write
+    memory-fit)
+        $python -m bench.memory_fit --model "$model" "" --backend torch --sizes 768x432 1280x720 --seconds 2 --steps 4 --write \
+            --save memory_fit_gpu
+        ;;
+    memory-check)
         $python -m bench.memory_fit --model "$model" --backend torch --check 3 --save memory_check_5b_gpu
         $python -m bench.memory_fit --backend torch --check --save memory_check_gpu
         ;;

@@ -40,6 +40,7 @@ from pipeline.blocks import plan as plan_blocks
 from pipeline.convert import LONGLIVE
 from pipeline.denoise import Branch, Schedule
 from pipeline.encode import Fragment
+from pipeline.progress import Progress
 from pipeline.spec import Spec, read_spec
 from web.memory import MemoryMonitor, PeakWatch
 
@@ -154,6 +155,7 @@ def _ours(options: argparse.Namespace) -> dict[str, Any]:
     if device.type == "cuda":  # what the allocator gave out; beside it the GPU holds what it keeps back, and libraries
         figures["allocated_peak_bytes"] = torch.cuda.max_memory_allocated()
         figures["reserved_peak_bytes"] = torch.cuda.max_memory_reserved()
+        figures["allocated_peaks"] = _allocated_peaks(model, request)
     if options.minute:
         figures["four_seconds"] = _stream(model, dataclasses.replace(request, seconds=4))
         with PeakWatch(MemoryMonitor()) as peak:
@@ -207,6 +209,21 @@ def _stream(model: Model, request: VideoRequest) -> dict[str, float]:
         "sustained_fps": round(fps, 3),
         "total_ms": round(arrivals[-1], 2),
     }
+
+
+def _allocated_peaks(model: Model, request: VideoRequest) -> dict[str, int]:
+    """Bytes that the allocator had given out at most, by stage of the walk; keeping a block counts to the next one."""
+    peaks: dict[str, int] = {}
+
+    def observe(progress: Progress) -> None:
+        if progress.stage != "encode":  # another thread's, which has nothing on the GPU
+            peaks[progress.stage] = max(peaks.get(progress.stage, 0), torch.cuda.max_memory_allocated())
+            torch.cuda.reset_peak_memory_stats()
+
+    torch.cuda.reset_peak_memory_stats()
+    for _ in stream(dataclasses.replace(request, prompt=f"{PROMPT} peaks"), model, observe=observe):
+        pass
+    return peaks
 
 
 def _stages(model: Model, request: VideoRequest, sizes: memory.Sizes, vae_tflop: dict[bool, float]) -> dict[str, Any]:
