@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from diffusers.models.activations import GELU
@@ -59,6 +60,7 @@ NOT_COMPILED = Tuning(channels_last=True, merged_upsampling=True, vae_frames=2)
 _COMPILED = replace(NOT_COMPILED, compile=True)
 TUNINGS = {"compiled": _COMPILED, "fp8": replace(_COMPILED, fp8_error=FP8_ERROR, fp8_cache=True)}
 """By name of the backend that a person chooses."""
+_MAX_GRAPHS = 256
 FP8_CAPABILITY = (8, 9)
 """Compute capability from which on a GPU multiplies in FP8."""
 
@@ -158,4 +160,7 @@ def tune_vae(step: VaeStep, tuning: Tuning) -> None:
 
 
 def _options(tuning: Tuning) -> CompileOptions:
+    # Each size, block and length of context is a graph of its own; PyTorch gives up behind the eighth.
+    config: Any = torch._dynamo.config  # pyright: ignore[reportPrivateUsage]
+    config.recompile_limit = max(config.recompile_limit, _MAX_GRAPHS)
     return {"triton.cudagraphs": tuning.cuda_graphs}

@@ -11,8 +11,9 @@ Zero caches of two frames equal diffusers' `None` and `"Rep"` entries, so every 
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
-from typing import cast
+import itertools
+from collections.abc import Callable, Sequence
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -63,7 +64,8 @@ class VaeStep(nn.Module):
         self.register_buffer("latents_mean", torch.tensor(vae.config["latents_mean"]).view(shape), persistent=False)
         self.register_buffer("latents_std", torch.tensor(vae.config["latents_std"]).view(shape), persistent=False)
         self._num_front_caches = _num_caches(self.decoder.conv_in, self.decoder.mid_block, *_blocks(self.decoder)[0])
-        self._run_front, self._run_back = self._front, self._back
+        self._run_front, self._run_residual = self._front, self._residual
+        self._run_upsampling, self._run_out = self._upsampling, self._out
 
     def forward(self, latents: Tensor, *caches: Tensor) -> tuple[Tensor, ...]:
         """Decode one latent.
@@ -84,28 +86,53 @@ class VaeStep(nn.Module):
         back = list(caches[self._num_front_caches :])
         made: list[Tensor] = []
         for frames in x.split(self.together or x.shape[2], dim=2):
-            patches, *back = self._run_back(frames, *back)
+            patches, *back = self._back(frames, *back)
             made.append(patches)
         return torch.cat(made, dim=2), *front, *back
 
     def compile_parts(self, options: CompileOptions) -> None:
-        """Compile what is in front of the last upsampling in time, and what is behind it: each a graph of its own.
+        """Compile what is in front of the last upsampling in time as one graph, and each piece behind it as its own.
 
-        One graph for both would take all frames of a latent through the part behind side by side, with the memory of
-        all of them.
+        Inside of one graph the inputs of all its convolutions with the frames before them are there at once, because
+        the compiler copies every cache as early as it can; where frames are largest that is gigabytes.
         """
-        self._run_front = torch.compile(self._front, fullgraph=True, dynamic=False, options=options)
-        self._run_back = torch.compile(self._back, fullgraph=True, dynamic=False, options=options)
+
+        def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+            return torch.compile(function, fullgraph=True, dynamic=False, options=options)
+
+        self._run_front, self._run_residual = compiled(self._front), compiled(self._residual)
+        self._run_upsampling, self._run_out = compiled(self._upsampling), compiled(self._out)
 
     def _front(self, latents: Tensor, *caches: Tensor) -> tuple[Tensor, ...]:
-        walk = _Walk(caches, first=self.first, in_place=self.in_place)
+        walk = self._walk(caches)
         x = latents * self.latents_std + self.latents_mean
         x = F.conv3d(x, self.post_quant_conv.weight, self.post_quant_conv.bias)
         return walk.front(self.decoder, x), *walk.caches
 
-    def _back(self, frames: Tensor, *caches: Tensor) -> tuple[Tensor, ...]:
-        walk = _Walk(caches, first=self.first, in_place=self.in_place)
-        return walk.back(self.decoder, frames), *walk.caches
+    def _back(self, x: Tensor, *caches: Tensor) -> tuple[Tensor, ...]:
+        given, made = iter(caches), list[Tensor]()
+        for block in _blocks(self.decoder)[1]:
+            h = x if _has_shortcut(block) else None
+            for resnet in block.resnets:
+                x, *new = self._run_residual(resnet, x, *itertools.islice(given, _num_caches(resnet)))
+                made += new
+            x = self._run_upsampling(block, x, h)
+        x, *new = self._run_out(x, *given)
+        return x, *made, *new
+
+    def _residual(self, block: nn.Module, x: Tensor, *caches: Tensor) -> tuple[Tensor, ...]:
+        walk = self._walk(caches)
+        return walk.residual(cast(WanResidualBlock, block), x), *walk.caches
+
+    def _upsampling(self, block: _UpBlock, x: Tensor, h: Tensor | None) -> Tensor:
+        return self._walk(()).upsampling(block, x, h)
+
+    def _out(self, x: Tensor, *caches: Tensor) -> tuple[Tensor, ...]:
+        walk = self._walk(caches)
+        return walk.out(self.decoder, x), *walk.caches
+
+    def _walk(self, caches: Sequence[Tensor]) -> _Walk:
+        return _Walk(caches, first=self.first, in_place=self.in_place)
 
 
 class FramesStep(nn.Module):
@@ -143,7 +170,10 @@ class CacheShapes:
         step = VaeStep(vae, first=False)
         latents = torch.empty(1, int(vae.config["z_dim"]), 1, 1, 1, device="meta")
         walk, decoder = _Walk(None, first=False, in_place=False), copy.deepcopy(step.decoder).to("meta")
-        walk.back(decoder, walk.front(decoder, latents))
+        x = walk.front(decoder, latents)
+        for block in _blocks(decoder)[1]:
+            x = walk.up(block, x)
+        walk.out(decoder, x)
         self._of_one_cell = [tuple(c.shape) for c in walk.caches]
 
     def __call__(self, height: int, width: int) -> list[tuple[int, int, int, int, int]]:
@@ -188,22 +218,28 @@ class _Walk:
         """To the last upsampling in time, and with it."""
         x = self._mid(decoder.mid_block, self._conv(decoder.conv_in, x))
         for block in _blocks(decoder)[0]:
-            x = self._up(block, x)
+            x = self.up(block, x)
         return x
 
-    def back(self, decoder: WanDecoder3d, x: Tensor) -> Tensor:
-        """From there to patches, of any number of frames."""
-        for block in _blocks(decoder)[1]:
-            x = self._up(block, x)
+    def up(self, block: _UpBlock, x: Tensor) -> Tensor:
+        """Through one block, of any number of frames."""
+        h = x
+        for resnet in block.resnets:
+            x = self.residual(cast(WanResidualBlock, resnet), x)
+        return self.upsampling(block, x, h)
+
+    def out(self, decoder: WanDecoder3d, x: Tensor) -> Tensor:
+        """From the last block to patches."""
         return self._conv(decoder.conv_out, decoder.nonlinearity(decoder.norm_out(x)))
 
     def _mid(self, mid: WanMidBlock, x: Tensor) -> Tensor:
-        x = self._residual(cast(WanResidualBlock, mid.resnets[0]), x)
+        x = self.residual(cast(WanResidualBlock, mid.resnets[0]), x)
         for attention, resnet in zip(mid.attentions, list(mid.resnets)[1:], strict=True):
-            x = self._residual(cast(WanResidualBlock, resnet), attention(x))
+            x = self.residual(cast(WanResidualBlock, resnet), attention(x))
         return x
 
-    def _residual(self, block: WanResidualBlock, x: Tensor) -> Tensor:
+    def residual(self, block: WanResidualBlock, x: Tensor) -> Tensor:
+        """Through one residual block."""
         shortcut = block.conv_shortcut
         is_conv = isinstance(shortcut, WanCausalConv3d)
         h = F.conv3d(x, shortcut.weight, shortcut.bias) if is_conv else x
@@ -211,10 +247,8 @@ class _Walk:
         x = self._conv(block.conv2, block.nonlinearity(block.norm2(x)))
         return x + h
 
-    def _up(self, block: _UpBlock, x: Tensor) -> Tensor:
-        h = x
-        for resnet in block.resnets:
-            x = self._residual(cast(WanResidualBlock, resnet), x)
+    def upsampling(self, block: _UpBlock, x: Tensor, h: Tensor | None) -> Tensor:
+        """The end of a block that began with `h`, which those without a shortcut do not look at."""
         if isinstance(block, WanUpBlock):
             return x if block.upsamplers is None else self._upsample(cast(WanResample, block.upsamplers[0]), x)
         if block.upsampler is not None:
@@ -247,6 +281,10 @@ def _blocks(decoder: WanDecoder3d) -> tuple[list[_UpBlock], list[_UpBlock]]:
     in_time = [i for i, block in enumerate(blocks) if _upsampling(block) == "upsample3d"]
     tail = in_time[-1] + 1 if in_time else 0
     return blocks[:tail], blocks[tail:]
+
+
+def _has_shortcut(block: _UpBlock) -> bool:
+    return isinstance(block, WanResidualUpBlock) and block.avg_shortcut is not None
 
 
 def _num_caches(*modules: nn.Module) -> int:

@@ -77,7 +77,7 @@ def test_a_tuned_decoder_makes_the_same_pixels(tiny_checkpoint: Checkpoint, tuni
 
 @torch.inference_mode()
 @pytest.mark.parametrize("first", [True, False])
-def test_a_compiled_decoder_is_two_graphs_whatever_the_frames_at_a_time(
+def test_a_compiled_decoder_is_a_graph_for_each_piece_where_frames_are_largest(
     tiny_checkpoint: Checkpoint, counter: CompileCounterWithBackend, first: bool
 ) -> None:
     vae = copy.deepcopy(tiny_checkpoint.vae)
@@ -89,7 +89,20 @@ def test_a_compiled_decoder_is_two_graphs_whatever_the_frames_at_a_time(
     tune_vae(step.step, Tuning(compile=True))
     assert torch.equal(step(latents, *compiled)[0], expected)
     assert all(torch.equal(a, b) for a, b in zip(plain, compiled, strict=True))
-    assert counter.frame_count == 2
+    # What is in front; residual blocks at two sizes; the upsampling between them; patches.
+    assert counter.frame_count == 1 + 2 + 1 + 1
+
+
+@torch.inference_mode()
+def test_as_many_sizes_as_a_person_asks_for_are_compiled(
+    tiny_checkpoint: Checkpoint, counter: CompileCounterWithBackend
+) -> None:
+    step = FramesStep(VaeStep(copy.deepcopy(tiny_checkpoint.vae), first=False, in_place=True))
+    tune_vae(step.step, Tuning(compile=True))
+    sizes = [(2, 2 * columns) for columns in range(1, 11)]
+    for height, width in sizes:
+        step(torch.randn(1, 8, 1, height, width), *map(torch.zeros, CacheShapes(tiny_checkpoint.vae)(height, width)))
+    assert counter.frame_count >= len(sizes)
 
 
 @pytest.mark.parametrize("backend", ["torch", *TUNINGS])
