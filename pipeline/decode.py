@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from engines.base import VaeDecoder, VaeEncoder
+from engines.base import VaeDecoder, VaeEncoder, VaeState
 from engines.errors import EngineError
 from pipeline.blocks import Plan
 
@@ -19,12 +19,14 @@ class Decoder:
 
     def __init__(self, engine: VaeDecoder, plan: Plan, encoder: VaeEncoder | None = None) -> None:
         self._engine, self._encoder, self._plan = engine, encoder, plan
-        self._state = engine.start(plan.height, plan.width)
+        self._state: VaeState | None = None  # gigabytes: not before the first latent is there
         self._last_frame: Tensor | None = None
         self.num_frames = 0
 
     def decode(self, latents: Tensor) -> NDArray[np.uint8]:
         """latents [1, C, 1, h, w] -> pixels uint8 [n, H, W, 3] RGB of the asked size; n is 0 behind the clip's end."""
+        if self._state is None:
+            self._state = self._engine.start(self._plan.height, self._plan.width)
         frames = self._engine.decode(latents, self._state)
         self._last_frame = frames[-1]
         pixels = frames.numpy()
