@@ -37,6 +37,7 @@ _SHARES = {
     "vae_next": (13, 5),
 }
 _LARGE_BYTES = 2 << 30  # weights above this run in bfloat16: large models leave float16's range, and memory is short
+_VAE_PRECISION: Precision = "fp16"  # beside either, as PyTorch's on a GPU: as fast as bf16, eight times as exact
 _SOURCES = ("build", "compile", "export", "fp8", "qdq", "shapes", "transformer_step", "vae_step")
 
 
@@ -66,8 +67,7 @@ def options_for(
     """The options for a checkpoint; what is not given follows from its size and its configuration.
 
     Args:
-        precision: of transformer and VAE. Not given, a large transformer is in bfloat16, its VAE in float16 all the
-            same: as fast, and eight times as exact.
+        precision: of the transformer; not given, a large one is in bfloat16.
     """
     large = _weight_bytes(checkpoint / "transformer") > _LARGE_BYTES
     large_text = _weight_bytes(checkpoint / "text_encoder") > _LARGE_BYTES
@@ -76,7 +76,6 @@ def options_for(
         shapes=shapes or read_shapes(checkpoint),
         target=target,
         precision=precision or ("bf16" if large else "fp16"),
-        vae_precision=precision or "fp16",
         text_precision="bf16" if large_text else "fp32",
         profiles=profiles,
         fp8_error=fp8_error,
@@ -95,7 +94,7 @@ def facts(options: Options, library: Library) -> dict[str, str]:
         "library": library.name,
         "version": library.version,
         "target": options.target,
-        "precision": f"{options.precision}, text {options.text_precision}, VAE {options.vae_precision}",
+        "precision": f"{options.precision}, text {options.text_precision}, VAE {_VAE_PRECISION}",
         "fp8": "none" if options.fp8_error is None else f"within {options.fp8_error:g}",
         "profiles": options.profiles,
         "shapes": options.shapes.describe(),
@@ -212,7 +211,7 @@ def _export(options: Options, name: str, path: Path, *, fused_attention: bool) -
         tokens=options.shapes.tokens,
         precision=options.precision,
         text_precision=options.text_precision,
-        vae_precision=options.vae_precision,
+        vae_precision=_VAE_PRECISION,
         fp8_error=options.fp8_error,
         gives_context=options.shapes.has_context,
         fused_attention=fused_attention,
@@ -227,9 +226,7 @@ def _weight_bytes(folder: Path) -> int:
 def _arguments(options: Options, root: Path) -> list[str]:
     """`options` as flags for `main`."""
     given = {"--target": options.target, "--out": root.resolve(), "--model": options.checkpoint.resolve()}
-    given |= {"--profiles": options.profiles}
-    if options.precision == options.vae_precision:
-        given |= {"--precision": options.precision}  # else it follows from the checkpoint's size there too
+    given |= {"--profiles": options.profiles, "--precision": options.precision}
     if options.fp8_error is not None:
         given |= {"--fp8-error": options.fp8_error}
     flags = [str(part) for pair in given.items() for part in pair]

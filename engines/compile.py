@@ -34,7 +34,6 @@ class Options:
     Attributes:
         target: "sm89" and the like, or `ANY`.
         precision: of the transformer.
-        vae_precision: of the VAE.
         text_precision: of text encoder and text keys and values: "fp32" where it is small, since it runs once a prompt.
         profiles: one plan for all shapes, or each shape by a plan of its own, which is faster for a large model and
             has its own copy of the weights.
@@ -45,7 +44,6 @@ class Options:
     shapes: Shapes
     target: str
     precision: Precision
-    vae_precision: Precision
     text_precision: Literal["fp32", "bf16"]
     profiles: Profiles = "one"
     fp8_error: float | None = None

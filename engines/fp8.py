@@ -33,7 +33,8 @@ class Fp8Linear(nn.Module):
 
     def __init__(self, linear: nn.Linear) -> None:
         super().__init__()
-        weight, scale = _rows_to_fp8(linear.weight.detach())
+        with torch.inference_mode(False):  # weights may move, which PyTorch forbids what is made for inference
+            weight, scale = _rows_to_fp8(linear.weight.detach())
         self.register_buffer("weight", weight)  # [out, in]
         self.register_buffer("weight_scale", scale)  # float32 [out, 1]
         self.bias: nn.Parameter | None = linear.bias

@@ -101,7 +101,7 @@ class Visits:
             with torch.inference_mode(False):
                 for tensor in (*linear.parameters(), *linear.buffers()):
                     masters.append((tensor, tensor.data))
-                    tensor.data = tensor.data.to(self._device)
+                    tensor.data = tensor.data.to(self._device, copy=True)  # a visitor, on whatever device
 
         def leave(*_: Any) -> None:
             with torch.inference_mode(False):

@@ -86,7 +86,7 @@ def test_every_engine_compiles_ahead_of_time(
     facts = json.loads((folder / "manifest.json").read_text())["facts"]
     assert facts["target"] == target
     assert facts["version"] == library.version
-    assert facts["precision"] == f"{precision}, text fp32, VAE {precision}"
+    assert facts["precision"] == f"{precision}, text fp32, VAE fp16"
     assert cache.making_percent(root=tmp_path) is None
     assert build.build(options, library, root=tmp_path) == folder
 
