@@ -1,7 +1,9 @@
 """`python -m bench.memory_fit`: measure a small grid of requests here and fit the coefficients of `pipeline.memory`.
 
 Every request runs in a process of its own, because a peak does not go down again. The fit is non-negative least
-squares on relative error: a quantity that costs less than nothing is left out. `--write` puts the coefficients into
+squares on relative error: a quantity that costs less than nothing is left out. Activations of transformer and VAE grow
+together, so that a fit cannot tell them apart: `--held transformer_activations=2.46` fits the others beside one that
+was measured by itself, and `--runs FILE` takes the runs of an earlier JSON instead of measuring. `--write` puts the coefficients into
 pipeline/coefficients.json, under "cpu" or "cuda"; without it they are only printed.
 
 `--check` fits nothing: it measures twelve points over every size, duration, rate and with guidance on and off, and
@@ -17,6 +19,8 @@ import json
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -80,6 +84,8 @@ def main() -> None:
     parser.add_argument(
         "--check", type=int, nargs="?", const=len(CHECKED), metavar="POINTS", help="hold the predictions to the memory"
     )
+    parser.add_argument("--held", type=_held, default={}, metavar="NAME=VALUE", help="a coefficient of memory")
+    parser.add_argument("--runs", type=Path, metavar="FILE", help="of an earlier fit")
     parser.add_argument("--one", help="measure this one request (JSON) in this process")
     add_save(parser)
     options = parser.parse_args()
@@ -96,17 +102,23 @@ def main() -> None:
         emit({"limit": MAX_ERROR, **summary}, runs, options.save)
         raise SystemExit(summary["largest_memory_error"] > MAX_ERROR)
     grid = itertools.product(options.model, options.sizes, options.seconds, options.steps, options.guidance_scales)
-    runs = []
-    for source, (width, height), seconds, steps, guidance_scale in grid:
+    runs = json.loads(options.runs.read_text(encoding="utf-8"))["runs"] if options.runs else []
+    for source, (width, height), seconds, steps, guidance_scale in grid if not options.runs else ():
         request = _request(width, height, seconds, 24, guidance_scale, steps or None)
         runs.append(_in_a_process(request, source, options.backend))
-    fitted, errors = fit(runs)
+    fitted, errors = fit(runs, options.held)
     kind = "cuda" if runs[0]["is_gpu"] else "cpu"
-    fitted["fitted_on"] = f"{(hardware()['gpus'] or [hardware()['cpu']])[0]}, {runs[0]['backend']}"
+    on_gpu = runs[0]["is_gpu"]  # whose name is in the backend's
+    fitted["fitted_on"] = runs[0]["backend"] if on_gpu else f"{hardware()['cpu']}, {runs[0]['backend']}"
     if options.write:
         coefficients = memory.read_coefficients() | {kind: fitted}
         memory.COEFFICIENTS.write_text(json.dumps(coefficients, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     emit({"kind": kind, "coefficients": fitted, "largest_relative_error": errors}, runs, options.save)
+
+
+def _held(text: str) -> dict[str, float]:
+    name, _, value = text.partition("=")
+    return {name: float(value)}
 
 
 def _in_a_process(request: VideoRequest, source: str, backend: str) -> dict[str, Any]:
@@ -133,13 +145,17 @@ def compare(runs: list[dict[str, Any]]) -> dict[str, float]:
     }
 
 
-def fit(runs: list[dict[str, Any]]) -> tuple[dict[str, Any], dict[str, float]]:
-    """Coefficients and the largest relative errors, from runs with `memory_terms`, `time_terms` and `measured`."""
+def fit(runs: list[dict[str, Any]], held: Mapping[str, float] | None = None) -> tuple[dict[str, Any], dict[str, float]]:
+    """Coefficients and the largest relative errors, from runs with `memory_terms`, `time_terms` and `measured`.
+
+    Args:
+        held: coefficients of memory that are known.
+    """
     peaks = np.array([run["measured"]["peak_bytes"] for run in runs], dtype=np.float64)
-    by_memory, memory_error = _fit([run["memory_terms"] for run in runs], peaks)
+    by_memory, memory_error = _fit([run["memory_terms"] for run in runs], peaks, held or {})
     terms = [terms for run in runs for terms in (run["time_terms"], run["first_terms"])]
     times = [run["measured"][name] for run in runs for name in ("seconds", "first_frame_seconds")]
-    by_time, time_error = _fit(terms, np.array(times, dtype=np.float64))
+    by_time, time_error = _fit(terms, np.array(times, dtype=np.float64), {})
     return {"memory_bytes": by_memory, "seconds": by_time}, {"memory_bytes": memory_error, "seconds": time_error}
 
 
@@ -158,12 +174,16 @@ def nonnegative_least_squares(a: NDArray[np.float64], b: NDArray[np.float64]) ->
     return result
 
 
-def _fit(terms: list[dict[str, float]], measured: NDArray[np.float64]) -> tuple[dict[str, float], float]:
-    names = list(terms[0])
+def _fit(
+    terms: list[dict[str, float]], measured: NDArray[np.float64], held: Mapping[str, float]
+) -> tuple[dict[str, float], float]:
+    names = [name for name in terms[0] if name not in held]
+    there = np.array([sum(held[name] * row[name] for name in held) for row in terms])
     a = np.array([[row[name] for name in names] for row in terms])
-    x = nonnegative_least_squares(a / measured[:, None], np.ones_like(measured))
-    error = float(np.abs(a @ x / measured - 1.0).max())
-    return dict(zip(names, (float(f"{value:.6g}") for value in x), strict=True)), round(error, 4)
+    x = nonnegative_least_squares(a / measured[:, None], (measured - there) / measured)
+    error = float(np.abs((a @ x + there) / measured - 1.0).max())
+    found = dict(zip(names, (float(f"{value:.6g}") for value in x), strict=True)) | dict(held)
+    return {name: found[name] for name in terms[0]}, round(error, 4)
 
 
 def _begin(request: VideoRequest, model: Model) -> None:

@@ -28,6 +28,12 @@ def test_fit_recovers_coefficients_of_very_different_sizes() -> None:
     for name, value in seconds.items():
         np.testing.assert_allclose(fitted["seconds"][name], value, rtol=1e-4)
     assert max(errors.values()) <= 1e-4
+    beside, errors = fit(runs, {"weights": memory["weights"]})
+    assert beside["memory_bytes"]["weights"] == memory["weights"]
+    np.testing.assert_allclose(beside["memory_bytes"]["kv_cache"], memory["kv_cache"], rtol=1e-4)
+    wrong, errors = fit(runs, {"weights": 5.0})
+    assert wrong["memory_bytes"]["weights"] == 5.0
+    assert errors["memory_bytes"] > 0.01
 
 
 def test_what_would_be_negative_is_left_out() -> None:
