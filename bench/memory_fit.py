@@ -3,8 +3,8 @@
 Every request runs in a process of its own, because a peak does not go down again. The fit is non-negative least
 squares on relative error: a quantity that costs less than nothing is left out. Activations of transformer and VAE grow
 together, so that a fit cannot tell them apart: `--held transformer_activations=2.46` fits the others beside one that
-was measured by itself, and `--runs FILE` takes the runs of an earlier JSON instead of measuring. `--write` puts the coefficients into
-pipeline/coefficients.json, under "cpu" or "cuda"; without it they are only printed.
+was measured by itself, and `--runs FILE` takes the runs of an earlier JSON instead of measuring. `--write` puts the
+coefficients into pipeline/coefficients.json, under "cpu" or "cuda"; without it they are only printed.
 
 `--check` fits nothing: it measures twelve points over every size, duration, rate and with guidance on and off, and
 holds to them what the page shows before the first run, which is the formula corrected by the warm-up of the start: exit
