@@ -121,7 +121,7 @@ class Captions(IterableDataset[tuple[Tensor, Tensor]]):
 def _reworded(rng: random.Random) -> tuple[Scene, str]:
     while True:
         scene = sample_scene(rng, held_out=False, hard=True)
-        if scene.weather != "clear" and (text := reworded(scene, rng)) is not None:
+        if (text := reworded(scene, rng)) is not None:
             return scene, text
 
 

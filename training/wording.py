@@ -58,6 +58,14 @@ def say(scene: Scene, rng: random.Random) -> str:
 
 def reworded(scene: Scene, rng: random.Random) -> str | None:
     """The grammar's sentence, with the weather, or weather and time of day, said at its place; None: it names none."""
+    both = pair(scene, rng)
+    return None if both is None else both[0]
+
+
+def pair(scene: Scene, rng: random.Random) -> tuple[str, str] | None:
+    """What `reworded` gives, and the same sentence with clauses for the weather as the grammar has them."""
+    if scene.weather == "clear":
+        return None
     with_time = (scene.weather, scene.time_of_day) in _WITH_TIME_ZH and rng.random() < 0.5
     silent = dataclasses.replace(scene, weather="clear", time_of_day="day" if with_time else scene.time_of_day)
     text = caption(silent, rng)
@@ -66,11 +74,15 @@ def reworded(scene: Scene, rng: random.Random) -> str | None:
     place = place_of(scene)
     for phrase in sorted(zh.PLACES[place], key=len, reverse=True):
         if phrase in text:
-            return text.replace(phrase, _placed_zh(phrase, scene, rng, with_time=with_time), 1)
+            clauses = [rng.choice(zh.TIMES[scene.time_of_day])] * with_time + [rng.choice(zh.WEATHERS[scene.weather])]
+            placed = text.replace(phrase, _placed_zh(phrase, scene, rng, with_time=with_time), 1)
+            return placed, "，".join([text.rstrip("。"), *clauses])
     for phrase in sorted(en.PLACES[place], key=len, reverse=True):
         if (at := text.lower().find(phrase)) >= 0:
+            clauses = [rng.choice(en.TIMES[scene.time_of_day])] * with_time + [rng.choice(en.WEATHERS[scene.weather])]
             said = text[at : at + len(phrase)]
-            return text[:at] + _placed_en(said, scene, rng, with_time=with_time) + text[at + len(phrase) :]
+            placed = text[:at] + _placed_en(said, scene, rng, with_time=with_time) + text[at + len(phrase) :]
+            return placed, ", ".join([text.rstrip("."), *clauses])
     return None
 
 

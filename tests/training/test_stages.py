@@ -12,7 +12,20 @@ import pytest
 import torch
 from diffusers import UniPCMultistepScheduler, WanPipeline
 
-from training import config, distill, matching, narrow, pack, samples, text_encoder, tokenizer, transformer, unpack, vae
+from training import (
+    config,
+    distill,
+    matching,
+    narrow,
+    pack,
+    paraphrase,
+    samples,
+    text_encoder,
+    tokenizer,
+    transformer,
+    unpack,
+    vae,
+)
 from training.captions import corpus
 from training.flow import timesteps
 from training.sampler import schedule
@@ -79,6 +92,11 @@ def test_from_nothing_to_a_pipeline(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         new = load(again / name)["weights"]
         assert old.keys() == new.keys()
         assert all(torch.equal(old[key], new[key]) for key in old)
+    before = load(again / "few" / "text_encoder.pt")["weights"]
+    said = ("--tokenizer", words, "--sizes", "64x64", "--pairs", 2, "--plain", 1)
+    _run(monkeypatch, paraphrase, "--folder", again, "--minutes", 5, *said, "--max-steps", 2)
+    after = load(again / "few" / "text_encoder.pt")["weights"]
+    assert any(not torch.equal(before[name], after[name]) for name in before)
     more = ("--tokenizer", again / "tokenizer", *drawn[2:], "--max-steps", 4, "--small-until", 0)
     _run(monkeypatch, transformer, "--folder", again, "--minutes", 5, *more)
     arguments = ("--folder", tmp_path, "--networks", "few", "--tokenizer", words, "--prompts", 1)

@@ -6,7 +6,7 @@ import random
 
 from training import phrases_en, phrases_zh
 from training.scene import sample_scene
-from training.wording import reworded, say
+from training.wording import pair, reworded, say
 
 _WORDS = {"rain": ("雨", "rain"), "snow": ("雪", "snow"), "fog": ("雾", "fog", "mist", "haz")}
 
@@ -15,7 +15,7 @@ def test_weather_is_said_at_the_place() -> None:
     rng, told = random.Random(3), 0
     while told < 300:
         scene = sample_scene(rng, held_out=False, hard=True)
-        if scene.weather == "clear" or (text := reworded(scene, rng)) is None:
+        if (text := reworded(scene, rng)) is None:
             continue
         told += 1
         assert any(word in text.lower() for word in _WORDS[scene.weather])
@@ -32,6 +32,20 @@ def test_time_of_day_is_not_lost() -> None:
         if (scene.weather, scene.time_of_day) == ("fog", "night") and (text := reworded(scene, rng)) is not None:
             texts.append(text.lower())
     assert sum(any(word in text for word in night) for text in texts) > 80  # the grammar leaves it out now and then
+
+
+def test_a_pair_differs_in_where_the_weather_is_said() -> None:
+    rng = random.Random(6)
+    pairs = [pair(sample_scene(rng, held_out=False, hard=True), rng) for _ in range(400)]
+    told = [both for both in pairs if both is not None]
+    assert len(told) > 40
+    weathers = [
+        word for table in (phrases_zh.WEATHERS, phrases_en.WEATHERS) for words in table.values() for word in words
+    ]
+    for placed, apart in told:
+        assert apart.endswith(tuple(weathers))
+        assert placed != apart
+        assert set(apart[:12]) & set(placed)  # the rest of the sentence stays
 
 
 def test_most_sentences_are_the_grammars() -> None:
