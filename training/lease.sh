@@ -2,7 +2,7 @@
 # All stages one behind the other on the GPUs of one machine, in about 27 minutes: setsid training/lease.sh new|more|few|match|next
 # "new" makes everything from nothing; "more" goes on from .train/run (training.unpack puts what is shipped there), "few"
 # goes on with the shipped student of the shipped teacher, "match" makes it sharper (stage 3b) on each GPU by itself, and
-# "next" does that after other wordings (stage 1d) and ten minutes more of the teacher.
+# "next" does that after ten minutes more of the teacher.
 # Everything lies in .train/run afterwards; each stage's log in .train/logs. Nobody needs to stay connected meanwhile.
 set -u
 run=.train/run words=.train/tokenizer logs=.train/logs
@@ -33,10 +33,8 @@ match)
     exit
     ;;
 next)
-    alone 0 text_encoder --tokenizer $words --minutes 1.5 --lr 1e-3 --resume >$logs/text.log 2>&1
-    cp $run/text_encoder.pt $run/flow/ && cp $run/text_encoder.pt $run/few/
     flow --minutes 10 --small-until 0 --images-until 0.3 --lr 1.5e-3 >$logs/flow.log 2>&1
-    match 13
+    match 15
     exit
     ;;
 new)
