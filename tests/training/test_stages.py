@@ -94,7 +94,9 @@ def test_from_nothing_to_a_pipeline(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         assert all(torch.equal(old[key], new[key]) for key in old)
     before = load(again / "few" / "text_encoder.pt")["weights"]
     said = ("--tokenizer", words, "--sizes", "64x64", "--pairs", 2, "--plain", 1)
-    _run(monkeypatch, paraphrase, "--folder", again, "--minutes", 5, *said, "--max-steps", 2)
+    _run(
+        monkeypatch, paraphrase, "--folder", again, "--minutes", 5, *said, "--max-steps", 2, "--lr", 1
+    )  # seconds of five minutes
     after = load(again / "few" / "text_encoder.pt")["weights"]
     assert any(not torch.equal(before[name], after[name]) for name in before)
     more = ("--tokenizer", again / "tokenizer", *drawn[2:], "--max-steps", 4, "--small-until", 0)
