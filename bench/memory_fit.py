@@ -101,15 +101,19 @@ def main() -> None:
         summary = compare(runs)
         emit({"limit": MAX_ERROR, **summary}, runs, options.save)
         raise SystemExit(summary["largest_memory_error"] > MAX_ERROR)
-    grid = itertools.product(options.model, options.sizes, options.seconds, options.steps, options.guidance_scales)
-    runs = json.loads(options.runs.read_text(encoding="utf-8"))["runs"] if options.runs else []
-    for source, (width, height), seconds, steps, guidance_scale in grid if not options.runs else ():
-        request = _request(width, height, seconds, 24, guidance_scale, steps or None)
-        runs.append(_in_a_process(request, source, options.backend))
+    if options.runs:
+        earlier = json.loads(options.runs.read_text(encoding="utf-8"))
+        runs, cpu = earlier["runs"], earlier["hardware"]["cpu"]
+    else:
+        grid = itertools.product(options.model, options.sizes, options.seconds, options.steps, options.guidance_scales)
+        cpu = hardware()["cpu"]
+        runs = [
+            _in_a_process(_request(width, height, seconds, 24, scale, steps or None), source, options.backend)
+            for source, (width, height), seconds, steps, scale in grid
+        ]
     fitted, errors = fit(runs, options.held)
-    kind = "cuda" if runs[0]["is_gpu"] else "cpu"
-    on_gpu = runs[0]["is_gpu"]  # whose name is in the backend's
-    fitted["fitted_on"] = runs[0]["backend"] if on_gpu else f"{hardware()['cpu']}, {runs[0]['backend']}"
+    kind, backend = ("cuda" if runs[0]["is_gpu"] else "cpu"), runs[0]["backend"]
+    fitted["fitted_on"] = backend if kind == "cuda" else f"{cpu}, {backend}"  # a GPU's backend names it
     if options.write:
         coefficients = memory.read_coefficients() | {kind: fitted}
         memory.COEFFICIENTS.write_text(json.dumps(coefficients, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
@@ -145,14 +149,14 @@ def compare(runs: list[dict[str, Any]]) -> dict[str, float]:
     }
 
 
-def fit(runs: list[dict[str, Any]], held: Mapping[str, float] | None = None) -> tuple[dict[str, Any], dict[str, float]]:
+def fit(runs: list[dict[str, Any]], held: Mapping[str, float]) -> tuple[dict[str, Any], dict[str, float]]:
     """Coefficients and the largest relative errors, from runs with `memory_terms`, `time_terms` and `measured`.
 
     Args:
         held: coefficients of memory that are known.
     """
     peaks = np.array([run["measured"]["peak_bytes"] for run in runs], dtype=np.float64)
-    by_memory, memory_error = _fit([run["memory_terms"] for run in runs], peaks, held or {})
+    by_memory, memory_error = _fit([run["memory_terms"] for run in runs], peaks, held)
     terms = [terms for run in runs for terms in (run["time_terms"], run["first_terms"])]
     times = [run["measured"][name] for run in runs for name in ("seconds", "first_frame_seconds")]
     by_time, time_error = _fit(terms, np.array(times, dtype=np.float64), {})

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import copy
-import itertools
 import random
 from pathlib import Path
 
@@ -27,7 +26,7 @@ from training.forward import cached_forward
 from training.latents import tokenize
 from training.networks import Networks, embed_prompts, load_networks, save_text_encoder
 from training.optimizer import Optimizer
-from training.sampler import schedule
+from training.sampler import denoise, schedule
 from training.scene import sample_scene
 from training.session import Average, Clock, Log, Means, Session, learning_rate_factor
 from training.wording import pair
@@ -45,6 +44,7 @@ def main() -> None:
     encoder = copy.deepcopy(student.text_encoder).requires_grad_(True)
     optimizer, average = Optimizer([encoder], lr=args.lr), Average(encoder, 0.98)
     sigmas, sizes = schedule(args.steps, args.shift), [config.Size.parse(text).latent for text in args.sizes]
+    positions = torch.zeros(1, 1, dtype=torch.long, device=session.device)  # of a first frame
     log, kept, step = Log(args.folder / "paraphrase.jsonl"), Means(), 0
     while clock.fraction < 1 and step < args.max_steps:
         asked, meant = (ids.to(session.device) for ids in _sentences(tokenizer, chance, args.pairs, args.plain))
@@ -53,10 +53,9 @@ def main() -> None:
             channels = student.transformer.config.in_channels
             x = torch.randn(len(embeds), channels, 1, *chance.choice(sizes), device=session.device)
             later = chance.choice(LATER)
-            for now, then in itertools.pairwise(sigmas[: later + 1]):
-                x = x + (then - now) * _velocity(student, x, now, embeds)
-            wanted = _velocity(student, x, sigmas[later], embeds)
-        made = _velocity(student, x, sigmas[later], embed_prompts(encoder, asked))
+            x = denoise(student, x, sigmas[: later + 1], embeds, positions, None)
+            wanted = _velocity(student, x, sigmas[later], embeds, positions)
+        made = _velocity(student, x, sigmas[later], embed_prompts(encoder, asked), positions)
         errors = (made - wanted).square().mean((1, 2, 3, 4))
         reworded, plain = errors[: args.pairs].mean(), errors[args.pairs :].mean()
         (reworded + plain).backward()
@@ -85,9 +84,8 @@ def _sentences(
     return tokenize(tokenizer, list(asked)), tokenize(tokenizer, list(meant))
 
 
-def _velocity(student: Networks, x: Tensor, sigma: float, embeds: Tensor) -> Tensor:
+def _velocity(student: Networks, x: Tensor, sigma: float, embeds: Tensor, positions: Tensor) -> Tensor:
     times = timesteps(torch.full((len(x), 1), sigma, device=x.device, dtype=torch.float64) + 1e-6)
-    positions = torch.zeros(1, 1, dtype=torch.long, device=x.device)
     return cached_forward(student.transformer, x, times, embeds, positions)[0].float()
 
 

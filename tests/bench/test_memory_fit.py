@@ -22,7 +22,7 @@ def test_fit_recovers_coefficients_of_very_different_sizes() -> None:
         (of_memory, peak), (whole, total), (first, begin) = terms(memory), terms(seconds), terms(seconds)
         measured = {"peak_bytes": peak, "seconds": total, "first_frame_seconds": begin}
         runs.append({"memory_terms": of_memory, "time_terms": whole, "first_terms": first, "measured": measured})
-    fitted, errors = fit(runs)
+    fitted, errors = fit(runs, {})
     for name, value in memory.items():
         np.testing.assert_allclose(fitted["memory_bytes"][name], value, rtol=1e-4)
     for name, value in seconds.items():
