@@ -28,17 +28,19 @@ from engines.tensorrt_library import Library, import_library, library_for, targe
 
 ROOT = Path(__file__).resolve().parent.parent
 EMBEDDED = ROOT / "assets" / "embedded"
-# Share of the time of a whole build, in percent: exported, then built.
+# How long each takes, in parts of a hundredth of a whole build: exported, then built.
 _SHARES = {
     "text_encoder": (6, 2),
     "text_keys_values": (4, 1),
     "transformer": (25, 25),
+    "layer_before": (2, 1),
+    "layer_after": (2, 1),
     "vae_first": (13, 6),
     "vae_next": (13, 5),
 }
 _LARGE_BYTES = 2 << 30  # weights above this run in bfloat16: large models leave float16's range, and memory is short
 _VAE_PRECISION: Precision = "fp16"  # beside either, as PyTorch's on a GPU: as fast as bf16, eight times as exact
-_SOURCES = ("build", "compile", "export", "fp8", "qdq", "shapes", "transformer_step", "vae_step")
+_SOURCES = ("build", "compile", "export", "fp8", "layer_parts", "qdq", "shapes", "transformer_step", "vae_step")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,11 +65,14 @@ def options_for(
     profiles: Profiles = "one",
     shapes: Shapes | None = None,
     fp8_error: float | None = None,
+    layered: bool | None = None,
 ) -> Options:
     """The options for a checkpoint; what is not given follows from its size and its configuration.
 
     Args:
         precision: of the transformer; not given, a large one is in bfloat16.
+        layered: not given, a large one is, unless it has FP8, which is chosen and scaled for each layer by itself. A
+            small one's layers take less time than their launches.
     """
     large = _weight_bytes(checkpoint / "transformer") > _LARGE_BYTES
     large_text = _weight_bytes(checkpoint / "text_encoder") > _LARGE_BYTES
@@ -79,6 +84,7 @@ def options_for(
         text_precision="bf16" if large_text else "fp32",
         profiles=profiles,
         fp8_error=fp8_error,
+        layered=large and fp8_error is None if layered is None else layered,
     )
 
 
@@ -97,6 +103,7 @@ def facts(options: Options, library: Library) -> dict[str, str]:
         "precision": f"{options.precision}, text {options.text_precision}, VAE {_VAE_PRECISION}",
         "fp8": "none" if options.fp8_error is None else f"within {options.fp8_error:g}",
         "profiles": options.profiles,
+        "transformer": "layer by layer" if options.layered else "whole",
         "shapes": options.shapes.describe(),
         "project": cache.source_hash(*_SOURCES),
         "checkpoint": cache.checkpoint_hash(options.checkpoint),
@@ -123,24 +130,26 @@ def build(
         raise EngineError(f"target {options.target!r}; {library.label} has: {', '.join(sorted(library.targets()))}")
 
     def make(folder: Path) -> None:
-        done = 0
-        for name, (export_share, build_share) in _SHARES.items():
+        shares = {name: _SHARES[name] for name in options.graphs}
+        done, whole = 0, sum(sum(both) for both in shares.values())
+        for name, (export_share, build_share) in shares.items():
             begin = time.perf_counter()
             specs = plan_specs(options, name)
             with tempfile.TemporaryDirectory(dir=folder.parent) as temporary:
                 onnx = (graphs or Path(temporary)) / f"{name}.onnx"
-                cache.report(folder, done)
+                cache.report(folder, 100 * done // whole)
                 if graphs is None:
                     _export(options, name, onnx, fused_attention=library.reads_attention)
                 for index, spec in enumerate(specs):
-                    cache.report(folder, done + export_share + build_share * index // len(specs))
+                    so_far = done + export_share + build_share * index / len(specs)
+                    cache.report(folder, int(100 * so_far / whole))
                     plan = folder / f"{spec.name}.plan"
                     compile_plan(options, library, spec, onnx, plan)
                     end = time.perf_counter()
                     observe(Built(spec.name, plan.stat().st_size, end - begin))
                     begin = end
             done += export_share + build_share
-        cache.report(folder, done)
+        cache.report(folder, 100)
 
     return cache.entry(options.name, make, facts=facts(options, library), root=root)
 
@@ -227,6 +236,7 @@ def _arguments(options: Options, root: Path) -> list[str]:
     """`options` as flags for `main`."""
     given = {"--target": options.target, "--out": root.resolve(), "--model": options.checkpoint.resolve()}
     given |= {"--profiles": options.profiles, "--precision": options.precision}
+    given |= {"--transformer": "layers" if options.layered else "whole"}
     if options.fp8_error is not None:
         given |= {"--fp8-error": options.fp8_error}
     flags = [str(part) for pair in given.items() for part in pair]
@@ -246,6 +256,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument(
         "--profiles", choices=("one", "each"), default="one", help="one plan for all shapes, or each shape its own"
+    )
+    parser.add_argument(
+        "--transformer", choices=("whole", "layers"), help="one plan, or plans of a layer's parts; default: by its size"
     )
     parser.add_argument(
         "--size", nargs="+", type=_size, metavar="WxH", help="frame sizes; default: all that are offered"
@@ -279,6 +292,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             profiles=given.profiles,
             shapes=shapes,
             fp8_error=given.fp8_error,
+            layered=None if given.transformer is None else given.transformer == "layers",
         )
         print(f"{library.label} · {options.target} · {options.precision} · {shapes.describe()}", flush=True)
         folder = build(options, library, root=given.out, observe=_print, graphs=given.graphs)

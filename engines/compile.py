@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from engines.errors import EngineError
+from engines.layer_parts import LAYER_PARTS
 from engines.shapes import Shapes
 from engines.tensorrt_library import Library
 
@@ -38,6 +39,8 @@ class Options:
         profiles: one plan for all shapes, or each shape by a plan of its own, which is faster for a large model and
             has its own copy of the weights.
         fp8_error: see `engines.export.graph`.
+        layered: plans of a layer's parts instead of one of the whole transformer: none has a copy of the weights, and
+            self-attention is PyTorch's.
     """
 
     checkpoint: Path
@@ -47,6 +50,13 @@ class Options:
     text_precision: Literal["fp32", "bf16"]
     profiles: Profiles = "one"
     fp8_error: float | None = None
+    layered: bool = False
+
+    @property
+    def graphs(self) -> tuple[str, ...]:
+        """What there are plans of, in the order in which they are built."""
+        transformer = LAYER_PARTS if self.layered else ("text_keys_values", "transformer")
+        return ("text_encoder", *transformer, "vae_first", "vae_next")
 
     @property
     def name(self) -> str:
@@ -140,15 +150,23 @@ def _cases(options: Options, graph: str) -> dict[str, dict[str, int]]:
     """The values of the open dimensions that are asked for; the largest block of the first size stands last.
 
     Returns:
-        by a label in latents, "44x80" or, with a block's latents before and those of its context behind, "5x44x80+0";
-        "" where no dimension is open.
+        by a label in latents, "44x80" or, with a block's latents before and those of its context behind, "5x44x80+0",
+        or "5x44x80" where context does not matter; "" where no dimension is open.
     """
     sizes = reversed(dict.fromkeys(options.shapes.sizes))  # two sizes in pixels may be one in latents
     if graph.startswith("vae"):
         return {f"{h}x{w}": {"rows": h, "columns": w} for h, w in sizes}
-    if graph != "transformer":
+    if graph in ("text_encoder", "text_keys_values"):
         return {"": {}}
     patch = json.loads((options.checkpoint / "transformer" / "config.json").read_text())["patch_size"][1]
+    if graph in LAYER_PARTS:
+        lengths = sorted({frames for frames, _ in options.shapes.blocks})
+        places = {f"{h}x{w}": (h // patch) * (w // patch) for h, w in sizes}
+        return {
+            f"{frames}x{size}": {"frames": frames, "tokens": tokens}
+            for size, tokens in places.items()
+            for frames in lengths
+        }
     return {
         f"{frames}x{h}x{w}+{context}": {
             "frames": frames,

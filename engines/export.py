@@ -1,9 +1,13 @@
 """Each engine as an ONNX graph: text encoder, text keys and values, transformer step, VAE first and next step.
 
+Of a large transformer the graphs are what one layer does before and after its self-attention, its weights among the
+inputs: all layers share them, and self-attention stays with PyTorch, which has a faster one where TensorRT has none for
+the GPU.
+
 Owns which module is exported, its inputs' names, its open dimensions and its precision. Reads one component of the
 checkpoint at a time and changes it in place, so that the weights are in memory once. Does not know what will run the
 graph. Float inputs and outputs are float32, except for what an engine only hands back to itself: keys and values and
-the VAE's caches, which have the graph's own precision.
+the VAE's caches, which have the graph's own precision, as has all of a layer's.
 """
 
 from __future__ import annotations
@@ -11,19 +15,25 @@ from __future__ import annotations
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import torch
 from diffusers import AutoencoderKLWan, WanTransformer3DModel
+from diffusers.models.transformers.transformer_wan import WanTransformerBlock
 from torch import Tensor, nn
 from torch.export import Dim
+from torch.func import functional_call
 from transformers import UMT5EncoderModel
 
 from engines import qdq
+from engines.json_file import read_json
+from engines.layer_parts import LAYER_PARTS, WEIGHTS, LayerPart
 from engines.transformer_step import (
     TextKeysValues,
     TimeEmbedding,
     TransformerStep,
+    after_attention,
+    before_attention,
     random_inputs,
     rotary_tables,
     with_text,
@@ -51,6 +61,7 @@ class Graph:
 
     Attributes:
         open_dims: for each input the open dimensions by index; () means a fixed shape.
+        starred: inputs from this one on are one starred argument of the module; None: there is none.
     """
 
     module: nn.Module
@@ -58,6 +69,7 @@ class Graph:
     outputs: tuple[str, ...]
     open_dims: tuple[dict[int, Any], ...]
     opset: int
+    starred: int | None = None
 
 
 class _TextEncoder(nn.Module):
@@ -112,6 +124,41 @@ class _Transformer(nn.Module):
         return velocity.float(), own
 
 
+class _LayerPart(nn.Module):
+    """A part of one layer; its weights are the last inputs, in the order of `WEIGHTS`."""
+
+    def __init__(self, layer: WanTransformerBlock, part: LayerPart) -> None:
+        super().__init__()
+        self._layer = [layer]  # in a list: its weights are no weights of this module
+        self._part: LayerPart = part
+
+    def forward(self, *given: Tensor) -> tuple[Tensor, ...]:
+        (layer,), names = self._layer, WEIGHTS[self._part]
+        tensors, weights = given[: -len(names)], given[-len(names) :]
+        part = _Before(layer) if self._part == "layer_before" else _After(layer)
+        return functional_call(part, {f"layer.{n}": w for n, w in zip(names, weights, strict=True)}, tensors)
+
+
+class _Before(nn.Module):
+    def __init__(self, layer: WanTransformerBlock) -> None:
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, x: Tensor, modulation: Tensor, cos: Tensor, sin: Tensor) -> tuple[Tensor, ...]:
+        """cos, sin [F, n, head_dim / 2]; the rest as `before_attention` has it."""
+        return before_attention(self.layer, x, modulation, cos.flatten(0, 1), sin.flatten(0, 1), x.dtype)
+
+
+class _After(nn.Module):
+    def __init__(self, layer: WanTransformerBlock) -> None:
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, x: Tensor, rows: Tensor, modulation: Tensor, text: Tensor) -> tuple[Tensor, ...]:
+        """rows [F, n, D]: what self-attention gives before its last product."""
+        return (after_attention(self.layer, x, self.layer.attn1.to_out[0](rows), modulation, text),)
+
+
 class _VaeStep(nn.Module):
     def __init__(self, step: VaeStep, dtype: torch.dtype) -> None:
         super().__init__()
@@ -158,6 +205,8 @@ def graph(
         module = _TextKeysValues(TextKeysValues(transformer), text_dtype, dtype)
         embeds = torch.zeros(1, tokens, transformer.config["text_dim"])
         return Graph(module, {"prompt_embeds": embeds}, ("text",), ({},), opset)
+    if name in LAYER_PARTS:
+        return _layer_graph(checkpoint, name, tokens, dtype, opset)
     if name == "transformer":
         transformer = _read(WanTransformer3DModel, checkpoint / "transformer", torch_dtype=dtype)
         module = _Transformer(transformer, dtype, gives_context=gives_context)
@@ -197,6 +246,30 @@ def _transformer_graph(module: _Transformer, transformer: WanTransformer3DModel,
     return Graph(module, inputs, ("velocity", "keys_values"), dims, opset)
 
 
+def _layer_graph(checkpoint: Path, part: LayerPart, tokens: int, dtype: torch.dtype, opset: int) -> Graph:
+    config = read_json(checkpoint / "transformer" / "config.json")
+    transformer = cast(WanTransformer3DModel, WanTransformer3DModel.from_config(config | {"num_layers": 1}))
+    layer = cast(WanTransformerBlock, transformer.blocks[0]).to(dtype)
+    heads, dim = config["num_attention_heads"], config["attention_head_dim"]
+    f, n = Dim("frames", min=1, max=4096), Dim("tokens", min=1, max=1 << 20)
+    frames, places = 3, 20  # any but 0 and 1, and unequal
+    x, table, rows = torch.zeros(frames, places, heads * dim, dtype=dtype), {0: f, 1: n}, {0: f, 1: n}
+    inputs, dims = {"x": x}, (rows,)
+    modulation = torch.zeros(frames, 6, 1, heads * dim)
+    if part == "layer_before":
+        angles = torch.zeros(frames, places, dim // 2, dtype=dtype)
+        inputs |= {"modulation": modulation, "cos": angles, "sin": angles.clone()}
+        dims, outputs = (*dims, {0: f}, table, table), ("query", "keys_values")
+    else:
+        text = torch.zeros(2, heads, tokens, dim, dtype=dtype)
+        inputs |= {"rows": x.clone(), "modulation": modulation, "text": text}
+        dims, outputs = (*dims, rows, {0: f}, {}), ("y",)
+    weights = dict(layer.named_parameters())
+    inputs |= {name: weights[name].detach() for name in WEIGHTS[part]}
+    dims = (*dims, *({} for _ in WEIGHTS[part]))
+    return Graph(_LayerPart(layer, part), inputs, outputs, dims, opset, starred=0)
+
+
 def _vae_graph(checkpoint: Path, first: bool, dtype: torch.dtype) -> Graph:
     vae: AutoencoderKLWan = _read(AutoencoderKLWan, checkpoint / "vae", torch_dtype=torch.float32)
     height, width = 4, 6
@@ -206,7 +279,7 @@ def _vae_graph(checkpoint: Path, first: bool, dtype: torch.dtype) -> Graph:
     h, w = Dim("rows", min=2, max=4096), Dim("columns", min=2, max=4096)
     dims = tuple({3: x.shape[3] // height * h, 4: x.shape[4] // width * w} for x in inputs.values())
     outputs = ("pixels", *(f"new_cache_{i}" for i in range(len(shapes))))
-    return Graph(_VaeStep(VaeStep(vae, first=first), dtype), inputs, outputs, dims, _PLAIN_OPSET)
+    return Graph(_VaeStep(VaeStep(vae, first=first), dtype), inputs, outputs, dims, _PLAIN_OPSET, starred=1)
 
 
 def write(graph: Graph, path: Path) -> None:
@@ -217,8 +290,8 @@ def write(graph: Graph, path: Path) -> None:
     """
     weights = sum(p.numel() * p.element_size() for p in graph.module.parameters())
     dims: Any = graph.open_dims
-    if "cache_0" in graph.inputs:
-        dims = (graph.open_dims[0], graph.open_dims[1:])  # *caches is one argument to the tracer
+    if graph.starred is not None:
+        dims = (*dims[: graph.starred], dims[graph.starred :])
     with warnings.catch_warnings(), torch.inference_mode(False), torch.no_grad():
         warnings.simplefilter("ignore")  # of the exporter about itself; the graph is checked against the module
         program = torch.onnx.export(

@@ -16,15 +16,15 @@ from engines.base import Engines, VaeState
 from engines.checkpoint import Checkpoint
 from engines.compile import plan_files
 from engines.errors import EngineError
+from engines.layer_parts import LAYER_PARTS
 from engines.residency import turns
+from engines.tensorrt_layers import LayeredTransformer, LayerRunner, TurnsWithPlans
 from engines.tensorrt_library import Library
-from engines.tensorrt_plan import Plan, Plans, Session
+from engines.tensorrt_plan import Guest, Plan, Plans, Session
 from engines.torch_engine import LEFT_FLOAT16, TorchVaeDecoder, TorchVaeEncoder
 from engines.transformer_step import rotary_tables
 from engines.tuning import NOT_COMPILED
 from engines.vae_step import CacheShapes
-
-_GRAPHS = ("text_encoder", "text_keys_values", "transformer", "vae_first", "vae_next")
 
 
 class TensorRtTextEncoder:
@@ -129,30 +129,43 @@ def load(
     """All engines on the current CUDA device.
 
     Args:
-        checkpoint: its transformer's layers are given away, because the plans have the weights.
+        checkpoint: its transformer is given away: to the plans, or to PyTorch, which has the weights of a layered one.
         plans: folder from `engines.build`, checked by `engines.cache`.
         precision: of the plans, for the label.
-        taking_turns: names of graphs whose plans leave the GPU when another plan runs, be it of the same graph; None
-            decides by free memory.
+        taking_turns: see `engines.tensorrt_plan.Session`, "transformer" for a layered one's weights; None decides by
+            free memory.
 
     Raises:
         EngineError: a plan cannot be read here.
     """
     device = torch.device("cuda", torch.cuda.current_device())
+    layered = is_layered(plans)
     if taking_turns is None:
-        taking_turns = _taking_turns(plans, device)
+        taking_turns = _taking_turns(plans, device, checkpoint.transformer if layered else None)
     session = Session(library, device, cuda_graphs=cuda_graphs, taking_turns=taking_turns)
     kernels = plans.parent / "kernels"
 
-    def load_plans(graph: str) -> Plans:
+    def load_plans(graph: str, part_of: Guest | None = None) -> Plans:
         files = plan_files(plans, graph)
-        return Plans([Plan(session, graph, file, kernels / f"{plans.name}-{file.stem}.bin") for file in files])
+        names = [kernels / f"{plans.name}-{file.stem}.bin" for file in files]
+        return Plans(
+            [Plan(session, graph, file, name, part_of=part_of) for file, name in zip(files, names, strict=True)]
+        )
 
-    text_encoder, text, step, first, following = (load_plans(graph) for graph in _GRAPHS)
-    checkpoint.transformer.blocks = torch.nn.ModuleList()  # not before every plan is there: another backend wants them
+    text_encoder, first, following = (load_plans(graph) for graph in ("text_encoder", "vae_first", "vae_next"))
+    if layered:
+        residency = TurnsWithPlans(session)
+        run = LayerRunner(lambda part: load_plans(part, residency))
+        transformer = LayeredTransformer(checkpoint.transformer, session, residency, run)
+    else:
+        transformer = TensorRtTransformer(
+            load_plans("text_keys_values"), load_plans("transformer"), checkpoint.transformer
+        )
+        # Not before every plan is there: another backend wants them.
+        checkpoint.transformer.blocks = torch.nn.ModuleList()
     return Engines(
         text_encoder=TensorRtTextEncoder(text_encoder),
-        transformer=TensorRtTransformer(text, step, checkpoint.transformer),
+        transformer=transformer,
         vae_decoder=TensorRtVaeDecoder(first, following, checkpoint.vae, device),
         device=device,
         label=f"{library.label} · {precision} · {torch.cuda.get_device_name(device)}",
@@ -160,6 +173,18 @@ def load(
     )
 
 
-def _taking_turns(plans: Path, device: torch.device) -> tuple[str, ...]:
-    sizes = {graph: sum(file.stat().st_size for file in plan_files(plans, graph)) for graph in _GRAPHS}
+def is_layered(plans: Path) -> bool:
+    """Whether a folder has plans of a layer's parts instead of one of the whole transformer."""
+    return bool(plan_files(plans, LAYER_PARTS[0]))
+
+
+def _taking_turns(plans: Path, device: torch.device, layered: WanTransformer3DModel | None) -> tuple[str, ...]:
+    """What takes turns, by the sizes of the plans and of a layered transformer's weights beside them."""
+    sizes: dict[str, int] = {}
+    for file in plans.glob("*.plan"):
+        graph = file.stem.partition("-")[0]
+        sizes[graph] = sizes.get(graph, 0) + file.stat().st_size
+    if layered is not None:
+        sizes = {graph: size for graph, size in sizes.items() if graph not in LAYER_PARTS}
+        sizes["transformer"] = 2 * sum(parameter.numel() for parameter in layered.parameters())
     return turns(sizes, torch.cuda.mem_get_info(device)[0])

@@ -14,7 +14,7 @@ import threading
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -50,8 +50,20 @@ class _Arena:
         return self.memory.data_ptr()
 
 
+class Guest(Protocol):
+    """What takes turns on the GPU: a plan, or a network's weights."""
+
+    def leave(self) -> None:
+        """Leave the GPU, when all that was asked of it is done."""
+        ...
+
+
 class Session:
-    """What the engines of one checkpoint share: library, device, stream, arena and a lock."""
+    """What the engines of one checkpoint share: library, device, stream, arena and a lock.
+
+    Attributes:
+        lock: held by whoever runs a plan, or several that belong together.
+    """
 
     def __init__(
         self,
@@ -65,18 +77,29 @@ class Session:
 
         Args:
             cuda_graphs: let TensorRT-RTX capture each shape as a CUDA graph; pays only where addresses repeat.
-            taking_turns: names of graphs each of whose plans leaves the GPU when another plan runs; the others stay.
+            taking_turns: names of graphs each of whose plans leaves the GPU when another plan of theirs runs, or any
+                other plan where there is one name only; the others stay.
         """
         self.taking_turns = frozenset(taking_turns)
-        self.guest: Plan | None = None  # which of them is there
+        self._guest: Guest | None = None  # which of them is there
         self.library, self.device, self.cuda_graphs = library, device, cuda_graphs
         self.logger = library.module.Logger(library.module.Logger.WARNING)
         self.runtime = library.module.Runtime(self.logger)
         self.stream = torch.cuda.Stream(device)  # TensorRT synchronises around every run on the default stream
         self.arena = _Arena(device)
         self.scratch: dict[tuple[str, str], Tensor] = {}  # outputs that nobody wants, by graph and name
-        self.lock = threading.Lock()
+        self.lock = threading.RLock()
         self.nothing = torch.empty(_ALIGNMENT, dtype=torch.uint8, device=device)  # address of empty tensors
+
+    def admit(self, graph: str, guest: Guest) -> None:
+        """Before `guest` runs for `graph`: what it takes turns with leaves first."""
+        if graph not in self.taking_turns and len(self.taking_turns) > 1:
+            return
+        if self._guest is not None and self._guest is not guest:
+            self._guest.leave()
+            self._guest = None
+        if graph in self.taking_turns:
+            self._guest = guest
 
 
 @dataclass(slots=True)
@@ -96,13 +119,16 @@ class Plan:
         graph: name of the graph that it is a plan of.
         file: from `engines.build`.
         kernels: file for what TensorRT-RTX compiles for this GPU at the first run of a shape.
+        part_of: the guest that this plan works for; it stays then when the plan runs. None: itself.
 
     Raises:
         EngineError: the plan cannot be read by this library on this GPU.
     """
 
-    def __init__(self, session: Session, graph: str, file: Path, kernels: Path) -> None:
-        self.name = file.stem
+    def __init__(
+        self, session: Session, graph: str, file: Path, kernels: Path, *, part_of: Guest | None = None
+    ) -> None:
+        self.name, self._guest = file.stem, part_of or self
         self._session, self._graph, self._file, self._kernels = session, graph, file, kernels
         self._context: _Context | None = None
         self._engine: Any = None
@@ -114,7 +140,8 @@ class Plan:
         self.dtypes: dict[str, torch.dtype] = {n: _torch_dtype(trt, self._engine.get_tensor_dtype(n)) for n in names}
         self._taken = {n: tuple(tuple(s) for s in self._engine.get_tensor_profile_shape(n, 0)) for n in self.inputs}
 
-    def _leave(self) -> None:
+    def leave(self) -> None:
+        """See `Guest`."""
         self._session.stream.synchronize()
         self._context = None
         self._config = self._kernel_cache = self._engine = None
@@ -123,13 +150,9 @@ class Plan:
         torch.cuda.empty_cache()  # TensorRT's memory is beside torch's
 
     def _enter(self) -> None:
-        """Make sure that this plan is on the GPU; another one that takes turns leaves first."""
+        """Make sure that this plan is on the GPU."""
         session = self._session
-        if session.guest is not None and session.guest is not self:
-            session.guest._leave()
-            session.guest = None
-        if self._graph in session.taking_turns:
-            session.guest = self
+        session.admit(self._graph, self._guest)
         if self._engine is not None:
             return
         with self._file.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:

@@ -22,7 +22,14 @@ from engines.base import Engines, VaeState
 from engines.checkpoint import Checkpoint
 from engines.errors import EngineError
 from engines.residency import Residency, turns
-from engines.transformer_step import TextKeysValues, TimeEmbedding, TransformerStep, cross_attentions, rotary_tables
+from engines.transformer_step import (
+    RunLayer,
+    TextKeysValues,
+    TimeEmbedding,
+    TransformerStep,
+    cross_attentions,
+    rotary_tables,
+)
 from engines.tuning import NOT_COMPILED, Quantised, Tuning, tune_decoder, tune_transformer, tune_vae
 from engines.vae_step import CacheShapes, FramesStep, VaeStep
 
@@ -65,6 +72,7 @@ class TorchTransformer:
     Args:
         transformer: copied on the CPU; given away to a GPU, where a second copy is too much of a large one.
         name: under which its weights are claimed.
+        run_layer: what its layers are run by; None: PyTorch.
     """
 
     def __init__(
@@ -74,6 +82,7 @@ class TorchTransformer:
         dtype: torch.dtype,
         name: str = "transformer",
         tuning: Tuning | None = None,
+        run_layer: RunLayer | None = None,
     ) -> None:
         self._residency, self._dtype, self._name = residency, dtype, name
         self._source, owned = transformer, residency.device.type == "cuda"
@@ -89,6 +98,8 @@ class TorchTransformer:
             self._step.to(residency.device)
         where = residency.device if waits else None
         self.fp8 = Quantised() if tuning is None else tune_transformer(self._step, tuning, where)
+        if run_layer is not None:
+            self._step.run_layers_by(run_layer)
         residency.add(name, self._time, self._text, self._step)
         transformer.rope.to(residency.device)  # tables are made where they are used
 

@@ -22,6 +22,16 @@ from engines.fp8_attention import Attention
 
 CompileOptions = dict[str, "str | int | bool | Callable[..., Any]"]  # as torch.compile has it
 
+RunLayer = Callable[
+    [WanTransformerBlock, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor | None],
+    tuple[Tensor, Tensor],
+]
+"""(block, x, modulation, text, cos, sin, cache) -> (x, keys_values): one layer.
+
+x [F, n, D], n tokens of each latent; modulation [F, 6, 1, D]; text [2, heads, S, head_dim]; cos, sin and a layer of
+`cache` as `TransformerStep.forward` has them. keys_values [2, heads, N, head_dim] are the block's own.
+"""
+
 
 class TextKeysValues(nn.Module):
     """prompt_embeds -> the cross-attention keys and values of every layer."""
@@ -94,7 +104,7 @@ class TransformerStep(nn.Module):
             transformer.config["attention_head_dim"],
         )
         self.fp8_attention: Attention | None = None
-        self._run_layer = self._layer
+        self._run_layer: RunLayer = self._layer
 
     def forward(
         self, latents: Tensor, time: Tensor, text: Tensor, cos: Tensor, sin: Tensor, cache: Tensor
@@ -155,6 +165,10 @@ class TransformerStep(nn.Module):
         """Compile what one layer does; the layers' weights are its inputs, so that all of them share one graph."""
         self._run_layer = torch.compile(self._layer, fullgraph=True, dynamic=False, options=options)
 
+    def run_layers_by(self, run: RunLayer) -> None:
+        """Let `run` do what one layer does."""
+        self._run_layer = run
+
     def _layer(
         self,
         block: WanTransformerBlock,
@@ -165,41 +179,63 @@ class TransformerStep(nn.Module):
         sin: Tensor,
         cache: Tensor | None,
     ) -> tuple[Tensor, Tensor]:
-        """x [F, n, D] through one layer, and its own keys and values."""
-        table = block.scale_shift_table.unsqueeze(2) + modulation
-        shift, scale, gate, ff_shift, ff_scale, ff_gate = table.unbind(1)  # each [F, 1, D]
-        dtype = text.dtype
-        out, keys_values = self._self_attention(block.attn1, _modulate(x, scale, shift).to(dtype), cos, sin, cache)
-        x = (x + out * gate).to(x.dtype)
-        x = x + self._cross_attention(block.attn2, block.norm2(x).to(dtype), text)
-        out = block.ffn(_modulate(x, ff_scale, ff_shift).to(dtype))
-        return (x + out * ff_gate).to(x.dtype), keys_values
-
-    def _self_attention(
-        self, attn: WanAttention, x: Tensor, cos: Tensor, sin: Tensor, cache: Tensor | None
-    ) -> tuple[Tensor, Tensor]:
-        frames, tokens, dim = x.shape
-        x = x.reshape(1, frames * tokens, dim)
-        query = _rotate(_heads(attn.norm_q(attn.to_q(x)), attn.heads), cos, sin)
-        key = _rotate(_heads(attn.norm_k(attn.to_k(x)), attn.heads), cos, sin)
-        value = _heads(attn.to_v(x), attn.heads)
-        own = torch.cat([key, value])
-        if self.fp8_attention is not None:
+        """`RunLayer`."""
+        query, own = before_attention(block, x, modulation, cos, sin, text.dtype)
+        value, project = own[1:], block.attn1.to_out[0]
+        if self.fp8_attention is None:
+            out = project(attend(query, joined(cache, own)))
+        else:
             own = fp8.to_cache(own)
-        # Cast layer by layer: all of it at once would take what FP8 saves.
-        context = own if cache is None else torch.cat([cache.to(own.dtype), own], dim=2)
-        if self.fp8_attention is not None:
-            rows, scale = self.fp8_attention(query, context, value)
-            return _project_fp8(attn.to_out[0], rows[0], scale, x.dtype).view(frames, tokens, dim), own
-        out = F.scaled_dot_product_attention(query, context[:1], context[1:])
-        return attn.to_out[0](_merge(out)).view(frames, tokens, dim), own
+            rows, scale = self.fp8_attention(query, joined(cache, own), value)
+            out = _project_fp8(project, rows[0], scale, text.dtype)
+        return after_attention(block, x, out.view(x.shape), modulation, text), own
 
-    @staticmethod
-    def _cross_attention(attn: WanAttention, x: Tensor, text: Tensor) -> Tensor:
-        frames, tokens, dim = x.shape
-        query = _heads(attn.norm_q(attn.to_q(x.reshape(1, frames * tokens, dim))), attn.heads)
-        out = F.scaled_dot_product_attention(query, text[:1], text[1:])
-        return attn.to_out[0](_merge(out)).view(frames, tokens, dim)
+
+def before_attention(
+    block: WanTransformerBlock, x: Tensor, modulation: Tensor, cos: Tensor, sin: Tensor, dtype: torch.dtype
+) -> tuple[Tensor, Tensor]:
+    """What a layer does up to its self-attention, in `dtype`.
+
+    Returns:
+        query [1, heads, N, head_dim]; own keys and values [2, heads, N, head_dim].
+    """
+    attn = block.attn1
+    shift, scale = _modulations(block, modulation)[:2]
+    x = _modulate(x, scale, shift).to(dtype).reshape(1, -1, x.shape[-1])
+    query = _rotate(_heads(attn.norm_q(attn.to_q(x)), attn.heads), cos, sin)
+    key = _rotate(_heads(attn.norm_k(attn.to_k(x)), attn.heads), cos, sin)
+    return query, torch.cat([key, _heads(attn.to_v(x), attn.heads)])
+
+
+def joined(cache: Tensor | None, own: Tensor) -> Tensor:
+    """Keys and values of earlier tokens, if there are any, and own ones behind them."""
+    # Cast layer by layer: all of it at once would take what FP8 saves.
+    return own if cache is None else torch.cat([cache.to(own.dtype), own], dim=2)
+
+
+def attend(query: Tensor, keys_values: Tensor) -> Tensor:
+    """query [1, heads, N, head_dim], keys_values [2, heads, M, head_dim] -> rows [1, N, heads * head_dim]."""
+    return _merge(F.scaled_dot_product_attention(query, keys_values[:1], keys_values[1:]))
+
+
+def after_attention(block: WanTransformerBlock, x: Tensor, out: Tensor, modulation: Tensor, text: Tensor) -> Tensor:
+    """What a layer does with `out` [F, n, D], which its self-attention gives."""
+    gate, ff_shift, ff_scale, ff_gate = _modulations(block, modulation)[2:]
+    dtype = text.dtype
+    x = (x + out * gate).to(x.dtype)
+    x = x + _cross_attention(block.attn2, block.norm2(x).to(dtype), text)
+    out = block.ffn(_modulate(x, ff_scale, ff_shift).to(dtype))
+    return (x + out * ff_gate).to(x.dtype)
+
+
+def _modulations(block: WanTransformerBlock, modulation: Tensor) -> tuple[Tensor, ...]:
+    """Shift, scale and gate of self-attention, then of the feed-forward layers, each [F, 1, D]."""
+    return (block.scale_shift_table.unsqueeze(2) + modulation).unbind(1)
+
+
+def _cross_attention(attn: WanAttention, x: Tensor, text: Tensor) -> Tensor:
+    query = _heads(attn.norm_q(attn.to_q(x.reshape(1, -1, x.shape[-1]))), attn.heads)
+    return attn.to_out[0](attend(query, text)).view(x.shape)
 
 
 def random_inputs(step: TransformerStep) -> tuple[Tensor, ...]:

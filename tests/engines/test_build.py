@@ -22,9 +22,11 @@ from engines.compile import Options, PlanSpec, _ranges, plan_files, plan_specs
 from engines.errors import EngineError
 from engines.export import GRAPHS
 from engines.gpu import Gpu
+from engines.layer_parts import LAYER_PARTS
 from engines.shapes import Shapes, read_shapes
 
 pytest.importorskip("tensorrt_rtx", reason="tensorrt_rtx is not installed (pip install -r requirements-trt.txt)")
+from engines.tensorrt_engine import is_layered
 from engines.tensorrt_library import Library, import_library
 
 SIZES = ((96, 64), (64, 96))  # width, height in pixels: latents of 4 x 6 and 6 x 4
@@ -149,6 +151,35 @@ def test_each_shape_has_a_plan_of_its_own(
     assert cache.find_fault(options.name, made_of, root=tmp_path) == f"damaged file {steps[2]}.plan"
 
 
+def test_a_layered_transformer_has_plans_of_a_layers_parts(
+    tiny_folder: Path, library: Library, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One for each length of a block, whatever its context; none of them has weights."""
+    shapes = read_shapes(tiny_folder, frame_sizes=SIZES[:1], blocks=((1, 0), (3, 1), (3, 4)))
+    options = build.options_for(tiny_folder, "sm89", profiles="each", shapes=shapes, layered=True)
+    monkeypatch.setattr(Options, "graphs", LAYER_PARTS)
+    folder = build.build(options, library, root=tmp_path)
+    names = [f"{part}-{frames}x4x6" for part in sorted(LAYER_PARTS) for frames in (1, 3)]
+    assert sorted(path.stem for path in folder.glob("*.plan")) == names
+    whole = replace(options, layered=False)
+    assert cache.find_fault(options.name, build.facts(whole, library), root=tmp_path) == (
+        "stale: transformer was layer by layer, is whole"
+    )
+    assert is_layered(folder)
+
+
+def test_only_large_models_without_fp8_are_layered(tiny_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def options(**given: float) -> Options:
+        return build.options_for(tiny_folder, "sm89", **given)
+
+    assert not options().layered
+    assert options().graphs == GRAPHS
+    monkeypatch.setattr(build, "_LARGE_BYTES", 1)
+    assert options().layered
+    assert options().graphs == ("text_encoder", "layer_before", "layer_after", "vae_first", "vae_next")
+    assert not options(fp8_error=0.05).layered
+
+
 def test_entries_of_other_profiles_and_sizes_are_apart(tiny_folder: Path, tmp_path: Path) -> None:
     static = [read_shapes(tiny_folder, frame_sizes=sizes) for sizes in (SIZES[:1], SIZES)]
     every = [build.options_for(tiny_folder, "sm89", profiles="each", shapes=shapes).name for shapes in static]
@@ -168,6 +199,7 @@ def test_the_command_line_carries_every_option(
 ) -> None:
     shapes = read_shapes(tiny_folder, frame_sizes=SIZES, blocks=((1, 0), (3, 4)))
     options = build.options_for(tiny_folder, "sm89", precision="bf16", profiles="each", shapes=shapes, fp8_error=0.05)
+    options = replace(options, layered=True)
     seen: list[Options] = []
     monkeypatch.setattr(build, "build", lambda options, *_, **__: seen.append(options))
     assert build.main(build._arguments(options, tmp_path)) == 0
@@ -242,7 +274,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         really(options, library, spec, onnx, plan)
 
     monkeypatch.setattr(build, "compile_plan", compile_plan)
-    monkeypatch.setattr(build, "_SHARES", {"text_keys_values": (50, 50)})
+    monkeypatch.setattr(Options, "graphs", ("text_keys_values",))
     return made
 
 

@@ -26,7 +26,21 @@ def test_what_takes_turns_follows_from_all_files_of_a_graph(
         (tmp_path / f"{name}.plan").write_bytes(b"0123456789")
     monkeypatch.setattr("torch.cuda.mem_get_info", lambda _: (free_bytes, 1000))
     graphs = ("text_encoder", "text_keys_values", "transformer", "vae_first", "vae_next")
-    assert tensorrt_engine._taking_turns(tmp_path, torch.device("cpu")) == (graphs if expected is None else expected)
+    assert set(tensorrt_engine._taking_turns(tmp_path, CPU, None)) == set(graphs if expected is None else expected)
+
+
+def test_a_layered_transformers_own_weights_take_turns(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tiny_checkpoint: Checkpoint
+) -> None:
+    for name in ("text_encoder", "layer_before-5x4x6", "layer_after-5x4x6", "vae_first", "vae_next"):
+        (tmp_path / f"{name}.plan").write_bytes(b"0123456789")
+    weights = 2 * sum(parameter.numel() for parameter in tiny_checkpoint.transformer.parameters())
+    turns: dict[int, set[str]] = {}
+    for free_bytes in (2 * (weights + 30), 2 * (weights + 20), 2 * (weights + 20) - 1):
+        monkeypatch.setattr("torch.cuda.mem_get_info", lambda _, free=free_bytes: (free, free))
+        turns[free_bytes - 2 * weights] = set(tensorrt_engine._taking_turns(tmp_path, CPU, tiny_checkpoint.transformer))
+    every = {"text_encoder", "transformer", "vae_first", "vae_next"}
+    assert turns == {60: set(), 40: {"text_encoder"}, 39: every}
 
 
 def test_a_vae_that_leaves_float16_is_served_by_pytorch_from_the_next_clip_on(tiny_checkpoint: Checkpoint) -> None:

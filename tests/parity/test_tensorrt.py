@@ -41,32 +41,39 @@ def reference(checkpoint: Checkpoint) -> Engines:
     return torch_engine.load(checkpoint, device=torch.device("cpu"))
 
 
-@pytest.fixture(scope="module", params=[("fp16", "one"), ("bf16", "one"), ("fp16", "each")], ids="-".join)
-def kind(request: pytest.FixtureRequest) -> tuple[build.Precision, build.Profiles]:
+Kind = tuple[build.Precision, build.Profiles, str]
+KINDS = [("fp16", "one", "whole"), ("bf16", "one", "whole"), ("fp16", "each", "whole"), ("fp16", "each", "layers")]
+
+
+@pytest.fixture(scope="module", params=KINDS, ids="-".join)
+def kind(request: pytest.FixtureRequest) -> Kind:
     return request.param
 
 
 @pytest.fixture(scope="module")
-def precision(kind: tuple[build.Precision, build.Profiles]) -> str:
+def precision(kind: Kind) -> str:
     return kind[0]
 
 
 @pytest.fixture(scope="module")
 def engines(
-    checkpoint: Checkpoint,
-    kind: tuple[build.Precision, build.Profiles],
+    kind: Kind,
     tmp_path_factory: pytest.TempPathFactory,
-    reference: Engines,  # noqa: ARG001 - made first: TensorRT's engines give the checkpoint's layers away
 ) -> Engines:
     gpu = find_gpu()
     assert gpu is not None
-    library, (precision, profiles) = library_for(gpu), kind
-    shapes = read_shapes(EMBEDDED, frame_sizes=((768, 432),))
+    library, (precision, profiles, transformer) = library_for(gpu), kind
     options = build.options_for(
-        EMBEDDED, build.local_target(gpu, library), precision=precision, profiles=profiles, shapes=shapes
+        EMBEDDED,
+        build.local_target(gpu, library),
+        precision=precision,
+        profiles=profiles,
+        shapes=read_shapes(EMBEDDED, frame_sizes=((768, 432),)),
+        layered=transformer == "layers",
     )
     plans = build.build_in_child(options, library, root=tmp_path_factory.mktemp("plans"))
-    return tensorrt_engine.load(checkpoint, plans, library, precision=precision)
+    # A checkpoint of its own, whose transformer is given away.
+    return tensorrt_engine.load(read_checkpoint(EMBEDDED), plans, library, precision=precision)
 
 
 def _relative(a: torch.Tensor, b: torch.Tensor) -> float:
