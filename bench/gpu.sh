@@ -37,7 +37,6 @@ for name in "$@"; do
     quality) # all at once: a GPU is idle for most of each
         quality torch & pids=$!
         quality fp8 --fp8-error 0.05 & pids="$pids $!"
-        quality fp8-0.03 --fp8-error 0.03 & pids="$pids $!"
         quality tensorrt --backend tensorrt --batch 0
         for pid in $pids; do wait "$pid"; done
         ;;
