@@ -6,7 +6,7 @@ set -eu
 cd "$(dirname "$0")/.."
 work=${WORK:-/tmp/wan} python=${PYTHON:-python3}
 model=$work/ti2v-5b
-tuned="--compile --channels-last --merged-upsampling --fp8-error 0.05"
+tuned="--compile --channels-last --merged-upsampling --fp8-error 0.04"
 turns="text_encoder transformer"
 
 true_size() { name=$1; shift; $python -m bench.true_size --model "$name" --random-weights $tuned "$@"; }
@@ -36,7 +36,7 @@ for name in "$@"; do
     tensorrt-bf16) OMP_NUM_THREADS=8 $python -m bench.engines --backends eager tensorrt --reference --precision bf16 --save engines_h100_bf16 ;;
     quality) # all at once: a GPU is idle for most of each
         quality torch & pids=$!
-        quality fp8 --fp8-error 0.05 & pids="$pids $!"
+        quality fp8 --fp8-error 0.04 & pids="$pids $!"
         quality tensorrt --backend tensorrt --batch 0
         for pid in $pids; do wait "$pid"; done
         ;;

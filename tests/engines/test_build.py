@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from engines import build, cache, load_engines
+from engines import FP8_ERROR, build, cache, load_engines
 from engines.checkpoint import Checkpoint
 from engines.compile import Options, PlanSpec, _ranges, plan_files, plan_specs
 from engines.errors import EngineError
@@ -232,7 +232,7 @@ def test_sizes_that_are_asked_for_have_static_plans_and_fp8_has_its_own(
     with pytest.raises(EngineError, match="far enough"):
         load_engines(tiny_checkpoint, backend, frame_sizes=sizes)
     (options,) = seen
-    assert options.fp8_error == (0.05 if backend == "tensorrt-fp8" else None)
+    assert options.fp8_error == (FP8_ERROR if backend == "tensorrt-fp8" else None)
     assert options.profiles == ("one" if sizes is None else "each")
     assert options.shapes.frame_sizes == (build.FRAME_SIZES if sizes is None else sizes)
 
