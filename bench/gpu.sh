@@ -7,7 +7,7 @@ cd "$(dirname "$0")/.."
 work=${WORK:-/tmp/wan} python=${PYTHON:-python3}
 model=$work/ti2v-5b
 tuned="--compile --channels-last --merged-upsampling --fp8-error 0.04"
-turns="text_encoder transformer"
+turns="text_encoder transformer vae_first vae_next"
 
 true_size() { name=$1; shift; $python -m bench.true_size --model "$name" --random-weights $tuned "$@"; }
 quality() { name=$1; shift; $python -m bench.quality --long 0 --only scores --cache "$work/$name" --sheets "$work/$name" --save "quality_$name" "$@"; }

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 BACKENDS: tuple[str, ...] = ("auto", "tensorrt", "tensorrt-fp8", "torch", "compiled", "fp8", "openvino")
 FP8_ERROR = 0.04
-"""Largest relative error of the velocity that backends with FP8 in their name may make by it: all of a 5B makes less."""
+"""Largest relative error of the velocity that FP8 may make in backends of that name; all of a 5B in FP8 makes less."""
 _LOG = logging.getLogger(__name__)
 
 

@@ -54,6 +54,15 @@ class Residency:
         self._masters[name] = [(t, t.data.cpu().pin_memory() if pin else t.data) for t in unique]
         for tensor, master in self._masters[name]:
             tensor.data = master
+        if pin:
+            torch.cuda.empty_cache()  # what was there before it had to wait
+
+    def has_room_for(self, module: nn.Module) -> bool:
+        """Whether a module that will wait could be on the device for a moment, and run on little."""
+        if self.device.type != "cuda":
+            return False
+        size = sum(tensor.numel() * tensor.element_size() for tensor in (*module.parameters(), *module.buffers()))
+        return size + size // 4 <= torch.cuda.mem_get_info(self.device)[0]
 
     def claim(self, name: str) -> None:
         """Make sure that this one is on the device; of those that take turns the other leaves first."""

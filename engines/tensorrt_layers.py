@@ -78,6 +78,7 @@ class TurnsWithPlans(Residency):
         torch.cuda.synchronize(self.device)
         for name in self.resident:
             self.release(name)
+        torch.cuda.empty_cache()  # TensorRT's memory is beside torch's
 
 
 class LayeredTransformer(TorchTransformer):

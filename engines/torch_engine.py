@@ -93,10 +93,10 @@ class TorchTransformer:
         self._text.text_embedder = (embedder if owned else copy.deepcopy(embedder)).to(dtype)
         self._text.attentions = cross_attentions(self._step.blocks)
         self._fp8_cache = tuning is not None and tuning.fp8_cache
-        waits = name in residency.taking_turns
-        if not waits:
+        is_there = name not in residency.taking_turns or residency.has_room_for(self._step)
+        if is_there:
             self._step.to(residency.device)
-        where = residency.device if waits else None
+        where = None if is_there else residency.device
         self.fp8 = Quantised() if tuning is None else tune_transformer(self._step, tuning, where)
         if run_layer is not None:
             self._step.run_layers_by(run_layer)

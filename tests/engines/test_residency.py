@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from torch import nn
@@ -128,7 +130,20 @@ def test_linears_visit_the_device_one_at_a_time_and_go_home() -> None:
     assert network[0](torch.randn(2, 16)).shape == (2, 16)
 
 
-def test_an_expert_that_waits_is_quantised_as_one_that_stays(tiny_checkpoint: Checkpoint) -> None:
+@pytest.mark.parametrize("has_room", [False, True])
+def test_an_expert_that_waits_is_quantised_as_one_that_stays(
+    tiny_checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch, has_room: bool
+) -> None:
+    """Its linears visit the device one at a time only where it could not be there as a whole."""
+    visits: list[Visits] = []
+    begin = Visits.__init__
+
+    def counted(self: Visits, *given: Any) -> None:
+        visits.append(self)
+        begin(self, *given)
+
+    monkeypatch.setattr(Visits, "__init__", counted)
+    monkeypatch.setattr(Residency, "has_room_for", lambda *_: has_room)
     tuning = Tuning(fp8_error=0.05)
     stays, waits = (
         TorchTransformer(tiny_checkpoint.transformer, Residency(CPU, taking_turns=names), torch.float32, tuning=tuning)
@@ -136,3 +151,14 @@ def test_an_expert_that_waits_is_quantised_as_one_that_stays(tiny_checkpoint: Ch
     )
     assert stays.fp8 == waits.fp8
     assert stays.fp8.linears
+    assert len(visits) == (0 if has_room else 1)
+
+
+@pytest.mark.parametrize(("free_bytes", "expected"), [(120, True), (119, False)])
+def test_room_is_a_quarter_more_than_the_weights(
+    monkeypatch: pytest.MonkeyPatch, free_bytes: int, expected: bool
+) -> None:
+    monkeypatch.setattr("torch.cuda.mem_get_info", lambda _: (free_bytes, 1 << 40))
+    module = nn.Linear(5, 4)  # 96 bytes
+    assert Residency(torch.device("cuda", 0)).has_room_for(module) is expected
+    assert not Residency(CPU).has_room_for(module)

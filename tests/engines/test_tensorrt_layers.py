@@ -126,7 +126,9 @@ def test_weights_and_plans_take_turns(
     """Neither is there with the other, and what a transformer on the device gives is what it gives without turns."""
     from engines.checkpoint import read_checkpoint
 
+    emptied: list[bool] = []
     monkeypatch.setattr("torch.cuda.synchronize", lambda _: None)
+    monkeypatch.setattr("torch.cuda.empty_cache", lambda: emptied.append(residency.resident == ()))
     source = read_checkpoint(tiny_folder).transformer
     session = Alone("text_encoder", "transformer")
     residency = TurnsWithPlans(session)
@@ -150,7 +152,9 @@ def test_weights_and_plans_take_turns(
     assert held == [1, 1]
     session.admit("vae_first", PlanThere())  # which takes no turns
     assert residency.resident == ("transformer",)
+    assert emptied == []
     session.admit("text_encoder", plan)
     assert residency.resident == ()
+    assert emptied == [True]  # the room is TensorRT's now
     expected = run(TorchTransformer(source, type(residency)(Alone()), torch.float32))
     assert (made - expected).abs().max() <= 1e-4
