@@ -92,8 +92,9 @@ def _true_size_engines(told: Result) -> Iterator[tuple[str, str]]:
     for step, latents in (("transformer_first", 5), ("transformer_later", 9)):
         words = f"{name}: {latents} 个潜帧去噪一步 / one denoising step of {latents} latents, {library} / PyTorch eager"
         yield words, f"{made['ms'][step]:.0f} ms / {eager['ms'][step]:.0f} ms"
-    peaks = f"{_gigabytes(made['peak_memory_bytes'])} / {_gigabytes(diffusers['peak_memory_bytes'])}"
-    yield f"{name}: 显存峰值，引擎轮流驻留，对比 diffusers / GPU peak, plans in turn, beside diffusers'", peaks
+    if "vae_next" in told["taking_turns"]:  # all of them
+        peaks = f"{_gigabytes(made['peak_memory_bytes'])} / {_gigabytes(diffusers['peak_memory_bytes'])}"
+        yield f"{name}: 显存峰值，引擎轮流驻留，对比 diffusers / GPU peak, engines in turn, beside diffusers'", peaks
 
 
 PARTS: Mapping[str, tuple[str, Callable[[Result], Iterator[tuple[str, str]]]]] = {
