@@ -73,7 +73,17 @@ def encode_prompt(
     if all(run.weight == 1.0 for run in runs):
         return embeds
     empty = _encode("", tokenizer, encoder, max_length)
-    weights = _token_weights(runs, text, tokenizer, max_length).to(embeds.device)
+    return weighted(embeds, empty, token_weights(runs, tokenizer, max_length).to(embeds.device))
+
+
+def weighted(embeds: Tensor, empty: Tensor, weights: Tensor) -> Tensor:
+    """Embeddings moved by weights, see `encode_prompt`; those of weight 1 stay to the bit.
+
+    Args:
+        embeds: [B, S, text_dim].
+        empty: of the empty prompt, as many or one.
+        weights: [B, S, 1], see `token_weights`.
+    """
     return torch.where(weights == 1.0, embeds, empty + weights * (embeds - empty))
 
 
@@ -82,11 +92,9 @@ def _encode(text: str, tokenizer: PreTrainedTokenizerBase, encoder: TextEncoder,
     return encoder.encode(tokens["input_ids"], tokens["attention_mask"])
 
 
-def _token_weights(
-    runs: Sequence[WeightedText], text: str, tokenizer: PreTrainedTokenizerBase, max_length: int
-) -> Tensor:
+def token_weights(runs: Sequence[WeightedText], tokenizer: PreTrainedTokenizerBase, max_length: int) -> Tensor:
     """float32 [1, max_length, 1]: the weight of the run in which each token begins; 1 for the end and the padding."""
-    by_character = [run.weight for run in runs for _ in run.text]
+    text, by_character = "".join(run.text for run in runs), [run.weight for run in runs for _ in run.text]
     offsets = tokenizer(text, truncation=True, max_length=max_length, return_offsets_mapping=True)["offset_mapping"]
     weights = torch.ones(1, max_length, 1)
     for i, (start, end) in enumerate(offsets):

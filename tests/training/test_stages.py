@@ -93,7 +93,7 @@ def test_from_nothing_to_a_pipeline(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         assert old.keys() == new.keys()
         assert all(torch.equal(old[key], new[key]) for key in old)
     before = load(again / "few" / "text_encoder.pt")["weights"]
-    said = ("--tokenizer", words, "--sizes", "64x64", "--pairs", 2, "--plain", 1)
+    said = ("--tokenizer", words, "--sizes", "64x64", "--pairs", 2, "--contrasts", 1, "--plain", 1)
     _run(
         monkeypatch, paraphrase, "--folder", again, "--minutes", 5, *said, "--max-steps", 2, "--lr", 1
     )  # seconds of five minutes
