@@ -28,6 +28,8 @@ from training.world import render
 LATENT_NOISE = 0.08
 """Standard deviation of the noise on latents in training, in units of a latent of unit variance."""
 KL_WEIGHT = 2e-5
+FULL_MOTION = 0.25
+"""Change of a value from one frame to the next from which on it counts as moving."""
 PERIOD = 20
 """Steps between looks at the clock."""
 
@@ -66,13 +68,27 @@ def draw_clips(rng: random.Random, count: int, frames: int, size: config.Size, d
     return render(scenes, times.to(device), height=size.height, width=size.width, device=device).float()
 
 
-def losses(vae: AutoencoderKLWan, frames: Tensor, noise: float) -> dict[str, Tensor]:
-    """Parts of the loss: errors of values, of differences in space and time, at a quarter of the size; the KL term."""
+def moving(frames: Tensor) -> Tensor:
+    """How much of a change is near, in space and time: frames [B, 3, F, H, W] -> [B, 1, F, H, W] in [0, 1]."""
+    change = (frames.diff(dim=2).abs().amax(1, keepdim=True) / FULL_MOTION).clamp(max=1)
+    return F.max_pool3d(torch.cat([change[:, :, :1], change], 2), (3, 9, 9), 1, (1, 4, 4))
+
+
+def losses(vae: AutoencoderKLWan, frames: Tensor, noise: float, emphasis: float = 0.0) -> dict[str, Tensor]:
+    """Parts of the loss: errors of values, of differences in space and time, at a quarter of the size; the KL term.
+
+    Args:
+        noise: see `LATENT_NOISE`.
+        emphasis: how many times more what moves counts: a subject is a twentieth of the picture, and what is looked at.
+    """
     mean, log_variance = encode_moments(vae, frames)
     mean, log_variance = mean.float(), log_variance.float()
     unit = mean.detach().std((0, 2, 3, 4), keepdim=True)
     latents = mean + torch.randn_like(mean) * (torch.exp(log_variance) + (noise * unit) ** 2).sqrt()
     error = decode_frames(vae, latents).float() - frames
+    if emphasis:
+        weight = 1 + emphasis * moving(frames)
+        error = error * (weight / weight.mean())
     small = F.avg_pool3d(error, (1, 4, 4))
     edges = sum(error.diff(dim=axis).abs().mean() for axis in (2, 3, 4))
     kl = 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).mean()
@@ -162,6 +178,8 @@ def main() -> None:
     parser.add_argument(
         "--decoder-only", action="store_true", help="the encoder stays, so what knows its latents still fits"
     )
+    parser.add_argument("--noise", type=float, default=LATENT_NOISE, help="on latents, in their deviations")
+    parser.add_argument("--emphasis", type=float, default=0.0, help="how many times more what moves counts")
     parser.add_argument("--lr", type=float, default=2e-3)
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
@@ -194,7 +212,7 @@ def main() -> None:
         for _ in range(PERIOD):
             frames = rings[rng.choice(sizes)].crops(args.crops, args.crop, rng)
             with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
-                parts = losses(vae, frames, LATENT_NOISE)
+                parts = losses(vae, frames, args.noise, args.emphasis)
             total(parts).backward()
             session.average_gradients(optimizer.parameters)
             norm = optimizer.step(learning_rate_factor(fraction))

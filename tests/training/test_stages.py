@@ -25,6 +25,7 @@ from training import (
     transformer,
     unpack,
     vae,
+    widen,
 )
 from training.captions import corpus
 from training.flow import timesteps
@@ -71,7 +72,7 @@ def test_from_nothing_to_a_pipeline(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     _run(monkeypatch, transformer, *run, *drawn, "--compile-only")
     _run(monkeypatch, transformer, *run, *drawn, "--max-steps", 8, "--small-until", 0, "--images-until", 0)
     few = ("--tokenizer", words, "--sizes", "64x64", "--tokens", 40, "--clips", 1, "--drawings", 1, "--workers", 0)
-    _run(monkeypatch, vae, *run, "--max-steps", 1, *small, "--decoder-only")
+    _run(monkeypatch, vae, *run, "--max-steps", 1, *small, "--decoder-only", "--emphasis", 4)
     _run(monkeypatch, distill, *run, *few, "--max-steps", 4, "--substeps", 2, "--steps", 2, "--critic", 0.5)
     _run(monkeypatch, matching, *run, *few, "--max-steps", 8, "--steps", 2, "--resume", "few", "--ahead", 2)
     packed = tmp_path / "packed"
@@ -101,6 +102,15 @@ def test_from_nothing_to_a_pipeline(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert any(not torch.equal(before[name], after[name]) for name in before)
     more = ("--tokenizer", again / "tokenizer", *drawn[2:], "--max-steps", 4, "--small-until", 0)
     _run(monkeypatch, transformer, "--folder", again, "--minutes", 5, *more)
+    wide = tmp_path / "wide"
+    _run(monkeypatch, widen, "--folder", again, "--out", wide, "--channels", 14, "--decoder", 12)
+    _run(monkeypatch, vae, "--folder", wide, "--minutes", 5, "--max-steps", 1, *small, "--noise", 0.04)
+    _run(monkeypatch, transformer, "--folder", wide, "--minutes", 5, *more)
+    assert (
+        load(wide / "vae.pt")["config"]["z_dim"]
+        == load(wide / "flow" / "transformer.pt")["config"]["in_channels"]
+        == 14
+    )
     arguments = ("--folder", tmp_path, "--networks", "few", "--tokenizer", words, "--prompts", 1)
     _run(monkeypatch, samples, *arguments, "--size", "64x64", "--latents", 4, "--out", tmp_path / "sheet.png")
     assert (tmp_path / "sheet.png").stat().st_size > 0

@@ -1,0 +1,123 @@
+"""Give a run's autoencoder more latent channels and a wider decoder, and its networks room for them; change nothing.
+
+Owns how old weights lie in the wider networks. What is new is silent (nothing reads the new latents, the decoder's new
+channels are zero) but not dead: gradients reach it. Does not train: `training.vae` and `training.transformer` go on.
+
+    python -m training.widen --folder .train/run --out .train/wide --channels 24 --decoder 16
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import shutil
+from pathlib import Path
+
+import torch
+from diffusers import AutoencoderKLWan, WanTransformer3DModel
+from torch import Tensor
+
+from training import config
+from training.networks import TEXT_FILE, Networks, load_networks, save_networks
+from training.vae import load_vae, new_vae, save_vae
+
+NEW_WEIGHT = 0.02
+"""Deviation of new weights that something comes through; features are normalised."""
+LOG_VARIANCE = -6.0
+"""That the encoder gives of new channels."""
+_CHUNKS = {"to_qkv": (3, 1), "time_conv": (2, 1), "encoder.conv_out": (2, 1), "quant_conv": (2, 2)}
+"""Layers whose outputs, or inputs, are several tensors one behind the other."""
+
+
+def widen_vae(vae: AutoencoderKLWan, channels: int, decoder_base_dim: int) -> AutoencoderKLWan:
+    """The same pictures from `channels` latents, of which the new ones say nothing yet."""
+    sizes = {name: vae.config[name] for name in config.VAE}
+    old_channels = sizes["z_dim"]
+    made = new_vae(sizes | {"z_dim": channels, "decoder_base_dim": decoder_base_dim})
+    weights = dict(vae.state_dict())
+    wide = {name: _laid_in(name, weights[name], fresh) for name, fresh in made.state_dict().items()}
+    for name, old in weights.items():
+        root = math.sqrt(len(wide[name]) / len(old))
+        if name.startswith("decoder.") and name.endswith("gamma"):  # norms multiply by the root of their width
+            wide[name][: len(old)] /= root
+        if ".to_qkv." in name and name.startswith("decoder."):  # attention divides by it
+            wide[name][: len(wide[name]) // 3] *= root
+    for name, size in (("quant_conv", 2 * channels), ("post_quant_conv", channels)):
+        for i in range(size):
+            if i % channels >= old_channels:  # what is new goes through as it is
+                wide[f"{name}.weight"][i, i] = 1
+    wide["encoder.conv_out.weight"][old_channels:channels].normal_(std=NEW_WEIGHT)
+    wide["encoder.conv_out.bias"][channels + old_channels :] = LOG_VARIANCE
+    wide["decoder.conv_in.weight"][:, old_channels:] = 0
+    made.load_state_dict(wide)
+    new = channels - old_channels
+    statistics = {"latents_mean": [*vae.config.latents_mean, *[0.0] * new]}
+    made.register_to_config(**statistics, latents_std=[*vae.config.latents_std, *[1.0] * new])
+    return made.eval().requires_grad_(False)
+
+
+def widen_transformer(model: WanTransformer3DModel, channels: int) -> WanTransformer3DModel:
+    """The same velocity of the old channels and none of the new ones, whatever they are."""
+    sizes = {name: model.config[name] for name in config.TRANSFORMER}
+    made = WanTransformer3DModel(**sizes | {"in_channels": channels, "out_channels": channels})
+    weights = dict(model.state_dict())
+    old = model.config["in_channels"]
+    patches = made.state_dict()["patch_embedding.weight"].zero_()
+    patches[:, :old] = weights["patch_embedding.weight"]
+    weights["patch_embedding.weight"] = patches
+    cells = model.config["patch_size"][1] * model.config["patch_size"][2]
+    for name in ("proj_out.weight", "proj_out.bias"):
+        per_cell = weights[name].unflatten(0, (cells, old))
+        wide = per_cell.new_zeros(cells, channels, *per_cell.shape[2:])
+        wide[:, :old] = per_cell
+        weights[name] = wide.flatten(0, 1)
+    made.load_state_dict(weights)
+    return made
+
+
+def _laid_in(name: str, old: Tensor, fresh: Tensor) -> Tensor:
+    """`old` in a tensor like `fresh`, where it belongs; new outputs are zero, old outputs read new inputs a little."""
+    if old.shape == fresh.shape:
+        return old.clone()
+    layer, _, kind = name.rpartition(".")
+    if kind == "gamma":
+        made = torch.ones_like(fresh)
+        made[: len(old)] = old
+        return made
+    outputs, inputs = next((of for part, of in _CHUNKS.items() if part in (layer, layer.rpartition(".")[2])), (1, 1))
+    made, rows = torch.zeros_like(fresh), _places(len(fresh), len(old), outputs)
+    if kind == "bias":
+        made[rows] = old
+        return made
+    if layer.startswith("decoder."):
+        made[rows] = NEW_WEIGHT * torch.randn_like(made[rows])
+    made[rows[:, None], _places(fresh.shape[1], old.shape[1], inputs)] = old
+    return made
+
+
+def _places(new: int, old: int, chunks: int) -> Tensor:
+    """Indices of `old` rows among `new` ones, where both are `chunks` tensors one behind the other."""
+    return torch.cat([torch.arange(old // chunks) + chunk * (new // chunks) for chunk in range(chunks)])
+
+
+def main() -> None:
+    """Widen a run: its autoencoder and every network of it."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--folder", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--channels", type=int, required=True)
+    parser.add_argument("--decoder", type=int, required=True, help="base width of the decoder")
+    parser.add_argument("--seed", type=int, default=0)
+    args = parser.parse_args()
+    torch.manual_seed(args.seed)
+    save_vae(widen_vae(load_vae(args.folder, "cpu"), args.channels, args.decoder), args.out)
+    for source in sorted(args.folder.glob("*/transformer.pt")):
+        held = load_networks(source.parent, "cpu")
+        transformer = widen_transformer(held.transformer, args.channels)
+        pair = Networks(transformer, held.text_encoder)
+        save_networks(args.out / source.parent.name, pair, (transformer.state_dict(), held.text_encoder.state_dict()))
+    shutil.copyfile(args.folder / TEXT_FILE, args.out / TEXT_FILE)
+
+
+if __name__ == "__main__":
+    main()
