@@ -1,0 +1,48 @@
+"""What moves, and how much more it counts."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from diffusers import AutoencoderKLWan
+
+from training import config
+from training.vae import losses, moving, new_vae
+
+
+@pytest.fixture
+def vae() -> AutoencoderKLWan:
+    torch.manual_seed(0)
+    return new_vae(config.VAE | {"base_dim": 8, "decoder_base_dim": 8, "z_dim": 8})
+
+
+def test_what_moves_is_near_a_change() -> None:
+    frames = torch.zeros(1, 3, 6, 32, 32)
+    frames[:, :, 3:, 16, 16] = 1.0
+    found = moving(frames)
+    assert found.shape == (1, 1, 6, 32, 32)
+    assert found[0, 0, :, 16, 16].tolist() == [0, 0, 1, 1, 1, 0]  # a frame before and one behind, too
+    assert found[0, 0, 3, 16].nonzero().flatten().tolist() == list(range(12, 21))
+    frames[:, :, 3:, 16, 16] = 0.125
+    assert moving(frames).max() == 0.5
+    assert moving(torch.ones(1, 3, 2, 32, 32)).max() == 0
+
+
+def test_the_same_error_counts_more_where_something_moves(vae: AutoencoderKLWan) -> None:
+    """Of a clip with a small square that moves in front of grey: its share of the loss grows."""
+    frames = torch.zeros(1, 3, 5, 64, 64)
+    for frame in range(5):
+        frames[:, :, frame, 24:32, 8 * frame : 8 * frame + 8] = 1.0
+
+    def gradient(emphasis: float) -> torch.Tensor:
+        torch.manual_seed(1)
+        pixels = frames.clone().requires_grad_(True)
+        losses(vae, pixels, 0.0, emphasis)["l2"].backward()
+        assert pixels.grad is not None
+        return pixels.grad.abs()
+
+    def share(of: torch.Tensor) -> float:
+        near = moving(frames).expand_as(of) > 0
+        return float(of[near].sum() / of.sum())
+
+    assert share(gradient(8.0)) > 1.3 * share(gradient(0.0))
