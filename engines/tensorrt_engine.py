@@ -132,7 +132,7 @@ def load(
         checkpoint: its transformer is given away: to the plans, or to PyTorch, which has the weights of a layered one.
         plans: folder from `engines.build`, checked by `engines.cache`.
         precision: of the plans, for the label.
-        taking_turns: see `engines.tensorrt_plan.Session`, "transformer" for a layered one's weights; None decides by
+        taking_turns: see `engines.tensorrt_plan.Turns`, "transformer" for a layered one's weights; None decides by
             free memory.
 
     Raises:

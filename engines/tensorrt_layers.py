@@ -66,11 +66,11 @@ class TurnsWithPlans(Residency):
     """The transformer's weights as a guest of a session: they take turns with its plans."""
 
     def __init__(self, session: Session) -> None:
-        super().__init__(session.device, taking_turns=session.taking_turns & {_NAME})
-        self._session = session
+        super().__init__(session.device, taking_turns=session.turns.names & {_NAME})
+        self._turns = session.turns
 
     def claim(self, name: str) -> None:
-        self._session.admit(name, self)
+        self._turns.admit(name, self)
         super().claim(name)
 
     def leave(self) -> None:

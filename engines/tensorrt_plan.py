@@ -58,6 +58,29 @@ class Guest(Protocol):
         ...
 
 
+@dataclass(slots=True)
+class Turns:
+    """Which guest is on the GPU.
+
+    Attributes:
+        names: of graphs that take turns with each other; where there is one name only, with every other graph.
+        guest: who is there for one of them.
+    """
+
+    names: frozenset[str]
+    guest: Guest | None = None
+
+    def admit(self, graph: str, guest: Guest) -> None:
+        """Before `guest` runs for `graph`: what it takes turns with leaves first."""
+        if graph not in self.names and len(self.names) > 1:
+            return
+        if self.guest is not None and self.guest is not guest:
+            self.guest.leave()
+            self.guest = None
+        if graph in self.names:
+            self.guest = guest
+
+
 class Session:
     """What the engines of one checkpoint share: library, device, stream, arena and a lock.
 
@@ -77,11 +100,9 @@ class Session:
 
         Args:
             cuda_graphs: let TensorRT-RTX capture each shape as a CUDA graph; pays only where addresses repeat.
-            taking_turns: names of graphs each of whose plans leaves the GPU when another plan of theirs runs, or any
-                other plan where there is one name only; the others stay.
+            taking_turns: names of graphs whose plans are on the GPU in turn, see `Turns`; the others stay.
         """
-        self.taking_turns = frozenset(taking_turns)
-        self._guest: Guest | None = None  # which of them is there
+        self.turns = Turns(frozenset(taking_turns))
         self.library, self.device, self.cuda_graphs = library, device, cuda_graphs
         self.logger = library.module.Logger(library.module.Logger.WARNING)
         self.runtime = library.module.Runtime(self.logger)
@@ -90,16 +111,6 @@ class Session:
         self.scratch: dict[tuple[str, str], Tensor] = {}  # outputs that nobody wants, by graph and name
         self.lock = threading.RLock()
         self.nothing = torch.empty(_ALIGNMENT, dtype=torch.uint8, device=device)  # address of empty tensors
-
-    def admit(self, graph: str, guest: Guest) -> None:
-        """Before `guest` runs for `graph`: what it takes turns with leaves first."""
-        if graph not in self.taking_turns and len(self.taking_turns) > 1:
-            return
-        if self._guest is not None and self._guest is not guest:
-            self._guest.leave()
-            self._guest = None
-        if graph in self.taking_turns:
-            self._guest = guest
 
 
 @dataclass(slots=True)
@@ -152,7 +163,7 @@ class Plan:
     def _enter(self) -> None:
         """Make sure that this plan is on the GPU."""
         session = self._session
-        session.admit(self._graph, self._guest)
+        session.turns.admit(self._graph, self._guest)
         if self._engine is not None:
             return
         with self._file.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:

@@ -14,7 +14,7 @@ from engines import export
 from engines.checkpoint import Checkpoint
 from engines.layer_parts import LAYER_PARTS, WEIGHTS, LayerPart
 from engines.tensorrt_layers import LayeredTransformer, LayerRunner, TurnsWithPlans
-from engines.tensorrt_plan import Plans, Session
+from engines.tensorrt_plan import Plans, Session, Turns
 from engines.torch_engine import TorchTransformer
 from engines.transformer_step import TextKeysValues, TimeEmbedding, TransformerStep, rotary_tables
 
@@ -88,10 +88,10 @@ def test_each_part_has_the_weights_that_it_reads(tiny_checkpoint: Checkpoint) ->
     ("names", "left"), [((), False), (("text_encoder",), True), (("text_encoder", "transformer"), True)]
 )
 def test_one_that_takes_turns_alone_leaves_for_every_other(names: tuple[str, ...], left: bool) -> None:
-    session, first = Alone(*names), PlanThere()
-    session.admit("text_encoder", first)
-    session.admit("text_encoder", first)
-    session.admit("transformer", PlanThere())
+    turns, first = Turns(frozenset(names)), PlanThere()
+    turns.admit("text_encoder", first)
+    turns.admit("text_encoder", first)
+    turns.admit("transformer", PlanThere())
     assert first.left == left
 
 
@@ -99,7 +99,7 @@ class Alone(Session):
     """A session without a GPU: its turns, and nothing that is run."""
 
     def __init__(self, *taking_turns: str) -> None:
-        self.taking_turns, self.device, self._guest = frozenset(taking_turns), torch.device("cpu"), None
+        self.turns, self.device = Turns(frozenset(taking_turns)), torch.device("cpu")
         self.lock = cast(Any, _Lock())
 
 
@@ -144,16 +144,16 @@ def test_weights_and_plans_take_turns(
         return transformer.velocity(*given)
 
     plan = PlanThere()
-    session.admit("text_encoder", plan)
+    session.turns.admit("text_encoder", plan)
     assert residency.resident == ()
     made = run(layered)
     assert plan.left
     assert residency.resident == ("transformer",)
     assert held == [1, 1]
-    session.admit("vae_first", PlanThere())  # which takes no turns
+    session.turns.admit("vae_first", PlanThere())  # which takes no turns
     assert residency.resident == ("transformer",)
     assert emptied == []
-    session.admit("text_encoder", plan)
+    session.turns.admit("text_encoder", plan)
     assert residency.resident == ()
     assert emptied == [True]  # the room is TensorRT's now
     expected = run(TorchTransformer(source, type(residency)(Alone()), torch.float32))

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from engines.errors import EngineError
 from engines.tensorrt_library import Library
-from engines.tensorrt_plan import Plan, Plans
+from engines.tensorrt_plan import Plan, Plans, Turns
 
 Shapes = dict[str, tuple[int, ...]]
 FIVE: Shapes = {"latents": (1, 8, 5, 4, 6), "timesteps": (5,)}
@@ -64,8 +64,7 @@ def _plans(folder: Path, shapes: Mapping[str, Shapes], taking_turns: Sequence[st
     """A session, and a plan of the graph "transformer" or "vae_next" for each of these files."""
     session: Any = SimpleNamespace(
         library=Library(_TRT, "tensorrt"),
-        taking_turns=frozenset(taking_turns),
-        guest=None,
+        turns=Turns(frozenset(taking_turns)),
         runtime=SimpleNamespace(deserialize_cuda_engine=lambda content: _Engine(shapes[bytes(content).decode()])),
         stream=SimpleNamespace(synchronize=lambda: None),
         arena=SimpleNamespace(clear=lambda: None),
@@ -106,16 +105,16 @@ def test_plans_of_one_graph_take_turns_with_each_other(tmp_path: Path) -> None:
     assert [plan.is_there for plan in made] == [True, False, True], "the second one left for the third to be read"
     Plans([five, nine])(_inputs(FIVE))
     assert [plan.is_there for plan in made] == [True, True, False]
-    assert session.guest is five
+    assert session.turns.guest is five
     Plans([five, nine])(_inputs(NINE))
     assert [plan.is_there for plan in made] == [True, False, True]
     Plans([vae])(_inputs(FIVE))
     assert [plan.is_there for plan in made] == [True, False, False]
-    assert session.guest is None
+    assert session.turns.guest is None
 
 
 def test_without_turns_all_plans_stay(tmp_path: Path) -> None:
     session, made = _plans(tmp_path, {"transformer-5x4x6+0": FIVE, "transformer-9x4x6+0": NINE})
     Plans(made)(_inputs(FIVE))
     assert [plan.is_there for plan in made] == [True, True]
-    assert session.guest is None
+    assert session.turns.guest is None
