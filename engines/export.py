@@ -13,6 +13,7 @@ the VAE's caches, which have the graph's own precision, as has all of a layer's.
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -125,18 +126,16 @@ class _Transformer(nn.Module):
 
 
 class _LayerPart(nn.Module):
-    """A part of one layer; its weights are the last inputs, in the order of `WEIGHTS`."""
+    """A part of one layer, with the layer's weights of these names as the last inputs."""
 
-    def __init__(self, layer: WanTransformerBlock, part: LayerPart) -> None:
+    def __init__(self, part: nn.Module, names: Sequence[str]) -> None:
         super().__init__()
-        self._layer = [layer]  # in a list: its weights are no weights of this module
-        self._part: LayerPart = part
+        self._part, self._names = [part], names  # in a list: its weights are no weights of this module
 
     def forward(self, *given: Tensor) -> tuple[Tensor, ...]:
-        (layer,), names = self._layer, WEIGHTS[self._part]
-        tensors, weights = given[: -len(names)], given[-len(names) :]
-        part = _Before(layer) if self._part == "layer_before" else _After(layer)
-        return functional_call(part, {f"layer.{n}": w for n, w in zip(names, weights, strict=True)}, tensors)
+        count = len(given) - len(self._names)
+        weights = {f"layer.{name}": weight for name, weight in zip(self._names, given[count:], strict=True)}
+        return functional_call(self._part[0], weights, given[:count])
 
 
 class _Before(nn.Module):
@@ -180,7 +179,7 @@ def graph(
     gives_context: bool = True,
     fused_attention: bool = True,
 ) -> Graph:
-    """One of `GRAPHS`, with weights.
+    """One of `GRAPHS`, with weights, or of `LAYER_PARTS`, with weights as inputs.
 
     Args:
         checkpoint: folder in diffusers layout.
@@ -252,22 +251,23 @@ def _layer_graph(checkpoint: Path, part: LayerPart, tokens: int, dtype: torch.dt
     layer = cast(WanTransformerBlock, transformer.blocks[0]).to(dtype)
     heads, dim = config["num_attention_heads"], config["attention_head_dim"]
     f, n = Dim("frames", min=1, max=4096), Dim("tokens", min=1, max=1 << 20)
-    frames, places = 3, 20  # any but 0 and 1, and unequal
-    x, table, rows = torch.zeros(frames, places, heads * dim, dtype=dtype), {0: f, 1: n}, {0: f, 1: n}
-    inputs, dims = {"x": x}, (rows,)
+    frames, tokens_each = 3, 20  # any but 0 and 1, and unequal
+    x = torch.zeros(frames, tokens_each, heads * dim, dtype=dtype)
     modulation = torch.zeros(frames, 6, 1, heads * dim)
+    by_frame, by_token = {0: f}, {0: f, 1: n}
     if part == "layer_before":
-        angles = torch.zeros(frames, places, dim // 2, dtype=dtype)
-        inputs |= {"modulation": modulation, "cos": angles, "sin": angles.clone()}
-        dims, outputs = (*dims, {0: f}, table, table), ("query", "keys_values")
+        module, outputs = _Before(layer), ("query", "keys_values")
+        angles = torch.zeros(frames, tokens_each, dim // 2, dtype=dtype)
+        inputs = {"x": x, "modulation": modulation, "cos": angles, "sin": angles.clone()}
+        dims = (by_token, by_frame, by_token, by_token)
     else:
+        module, outputs = _After(layer), ("y",)
         text = torch.zeros(2, heads, tokens, dim, dtype=dtype)
-        inputs |= {"rows": x.clone(), "modulation": modulation, "text": text}
-        dims, outputs = (*dims, rows, {0: f}, {}), ("y",)
-    weights = dict(layer.named_parameters())
-    inputs |= {name: weights[name].detach() for name in WEIGHTS[part]}
-    dims = (*dims, *({} for _ in WEIGHTS[part]))
-    return Graph(_LayerPart(layer, part), inputs, outputs, dims, opset, starred=0)
+        inputs = {"x": x, "rows": x.clone(), "modulation": modulation, "text": text}
+        dims = (by_token, by_token, by_frame, {})
+    weights = {name: layer.get_parameter(name).detach() for name in WEIGHTS[part]}
+    dims = (*dims, *({} for _ in weights))
+    return Graph(_LayerPart(module, WEIGHTS[part]), inputs | weights, outputs, dims, opset, starred=0)
 
 
 def _vae_graph(checkpoint: Path, first: bool, dtype: torch.dtype) -> Graph:

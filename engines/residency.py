@@ -6,7 +6,8 @@ leaving the device costs no copy back. Does not know what a module computes.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Generator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -74,6 +75,12 @@ class Residency:
             self.resident = (*self.resident, name)
             for tensor, master in self._masters[name]:
                 tensor.data = torch.empty_like(master, device=self.device).copy_(master, non_blocking=True)
+
+    @contextmanager
+    def claimed(self, name: str) -> Generator[None]:
+        """Have this one on the device for as long as it is used."""
+        self.claim(name)
+        yield
 
     def release(self, name: str) -> None:
         """Let this one leave the device now, where memory is short; it comes back at its next `claim`."""

@@ -18,10 +18,10 @@ from engines.compile import plan_files
 from engines.errors import EngineError
 from engines.layer_parts import LAYER_PARTS
 from engines.residency import turns
-from engines.tensorrt_layers import LayeredTransformer, LayerRunner, TurnsWithPlans
+from engines.tensorrt_layers import NAME, LayerRunner, TurnsWithPlans
 from engines.tensorrt_library import Library
 from engines.tensorrt_plan import Guest, Plan, Plans, Session
-from engines.torch_engine import LEFT_FLOAT16, TorchVaeDecoder, TorchVaeEncoder
+from engines.torch_engine import LEFT_FLOAT16, TorchTransformer, TorchVaeDecoder, TorchVaeEncoder
 from engines.transformer_step import rotary_tables
 from engines.tuning import NOT_COMPILED
 from engines.vae_step import CacheShapes
@@ -146,17 +146,18 @@ def load(
     kernels = plans.parent / "kernels"
 
     def load_plans(graph: str, part_of: Guest | None = None) -> Plans:
-        files = plan_files(plans, graph)
-        names = [kernels / f"{plans.name}-{file.stem}.bin" for file in files]
         return Plans(
-            [Plan(session, graph, file, name, part_of=part_of) for file, name in zip(files, names, strict=True)]
+            [
+                Plan(session, graph, file, kernels / f"{plans.name}-{file.stem}.bin", part_of=part_of)
+                for file in plan_files(plans, graph)
+            ]
         )
 
     text_encoder, first, following = (load_plans(graph) for graph in ("text_encoder", "vae_first", "vae_next"))
     if layered:
         residency = TurnsWithPlans(session)
         run = LayerRunner(lambda part: load_plans(part, residency))
-        transformer = LayeredTransformer(checkpoint.transformer, session, residency, run)
+        transformer = TorchTransformer(checkpoint.transformer, residency, run.dtype, NAME, run_layer=run)
     else:
         transformer = TensorRtTransformer(
             load_plans("text_keys_values"), load_plans("transformer"), checkpoint.transformer
@@ -186,5 +187,5 @@ def _taking_turns(plans: Path, device: torch.device, layered: WanTransformer3DMo
         sizes[graph] = sizes.get(graph, 0) + file.stat().st_size
     if layered is not None:
         sizes = {graph: size for graph, size in sizes.items() if graph not in LAYER_PARTS}
-        sizes["transformer"] = 2 * sum(parameter.numel() for parameter in layered.parameters())
+        sizes[NAME] = 2 * sum(parameter.numel() for parameter in layered.parameters())
     return turns(sizes, torch.cuda.mem_get_info(device)[0])

@@ -6,20 +6,20 @@ one more size costs a megabyte and a second. Does not know how weights come to t
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 
 import torch
-from diffusers import WanTransformer3DModel
 from diffusers.models.transformers.transformer_wan import WanTransformerBlock
 from torch import Tensor
 
 from engines.layer_parts import WEIGHTS, LayerPart
 from engines.residency import Residency
 from engines.tensorrt_plan import Plans, Session
-from engines.torch_engine import TorchTransformer
 from engines.transformer_step import attend, joined
 
-_NAME = "transformer"
+NAME = "transformer"
+"""Under which the weights take turns."""
 
 
 class LayerRunner:
@@ -51,7 +51,9 @@ class LayerRunner:
         given = {"x": x, "modulation": modulation, "cos": cos.view(table), "sin": sin.view(table)}
         made = self._before(given | self._of("layer_before", block))
         own = made["keys_values"]
-        rows = attend(made["query"], own if cache is None or cache.shape[2] == 0 else joined(cache, own)).view(x.shape)
+        # Joining copies, even to nothing; `joined` cannot ask for the length, which is open where it is exported.
+        seen = own if cache is None or cache.shape[2] == 0 else joined(cache, own)
+        rows = attend(made["query"], seen).view(x.shape)
         given = {"x": x, "rows": rows, "modulation": modulation, "text": text}
         return self._after(given | self._of("layer_after", block))["y"], own
 
@@ -63,15 +65,23 @@ class LayerRunner:
 
 
 class TurnsWithPlans(Residency):
-    """The transformer's weights as a guest of a session: they take turns with its plans."""
+    """The transformer's weights as a guest of a session: they take turns with its plans.
+
+    While they are used no other thread's plans run in between.
+    """
 
     def __init__(self, session: Session) -> None:
-        super().__init__(session.device, taking_turns=session.turns.names & {_NAME})
-        self._turns = session.turns
+        super().__init__(session.device, taking_turns=session.turns.names & {NAME})
+        self._session = session
 
     def claim(self, name: str) -> None:
-        self._turns.admit(name, self)
+        self._session.turns.admit(name, self)
         super().claim(name)
+
+    @contextmanager
+    def claimed(self, name: str) -> Generator[None]:
+        with self._session.lock, super().claimed(name):
+            yield
 
     def leave(self) -> None:
         """See `engines.tensorrt_plan.Guest`."""
@@ -79,39 +89,3 @@ class TurnsWithPlans(Residency):
         for name in self.resident:
             self.release(name)
         torch.cuda.empty_cache()  # TensorRT's memory is beside torch's
-
-
-class LayeredTransformer(TorchTransformer):
-    """`Transformer`: PyTorch's, whose layers are run by plans; all of a call's plans run without others between."""
-
-    def __init__(
-        self,
-        transformer: WanTransformer3DModel,
-        session: Session,
-        residency: TurnsWithPlans,
-        run_layer: LayerRunner,
-    ) -> None:
-        super().__init__(transformer, residency, run_layer.dtype, _NAME, run_layer=run_layer)
-        self._session = session
-
-    def text_keys_values(self, prompt_embeds: Tensor) -> Tensor:
-        with self._session.lock:
-            return super().text_keys_values(prompt_embeds)
-
-    def velocity(
-        self, latents: Tensor, timesteps: Tensor, text: Tensor, rotary: tuple[Tensor, Tensor], cache: Tensor
-    ) -> Tensor:
-        with self._session.lock:
-            return super().velocity(latents, timesteps, text, rotary, cache)
-
-    def keys_values(
-        self,
-        latents: Tensor,
-        timesteps: Tensor,
-        text: Tensor,
-        rotary: tuple[Tensor, Tensor],
-        cache: Tensor,
-        keep: Callable[[Tensor], None],
-    ) -> None:
-        with self._session.lock:
-            super().keys_values(latents, timesteps, text, rotary, cache, keep)

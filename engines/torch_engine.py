@@ -106,8 +106,8 @@ class TorchTransformer:
     @torch.inference_mode()
     def text_keys_values(self, prompt_embeds: Tensor) -> Tensor:
         self._residency.release(_TEXT_ENCODER)  # a prompt that was known did not need it
-        self._residency.claim(self._name)
-        return self._text(prompt_embeds.to(self._dtype))
+        with self._residency.claimed(self._name):
+            return self._text(prompt_embeds.to(self._dtype))
 
     def rotary(self, first_latent: int, latents: Tensor) -> tuple[Tensor, Tensor]:
         _, _, frames, height, width = latents.shape
@@ -117,7 +117,8 @@ class TorchTransformer:
     def velocity(
         self, latents: Tensor, timesteps: Tensor, text: Tensor, rotary: tuple[Tensor, Tensor], cache: Tensor
     ) -> Tensor:
-        return self._step.velocity(*self._inputs(latents, timesteps, text, rotary, cache)).float()
+        with self._residency.claimed(self._name):
+            return self._step.velocity(*self._inputs(latents, timesteps, text, rotary, cache)).float()
 
     @torch.inference_mode()
     def keys_values(
@@ -129,13 +130,13 @@ class TorchTransformer:
         cache: Tensor,
         keep: Callable[[Tensor], None],
     ) -> None:
-        inputs = self._inputs(latents, timesteps, text, rotary, cache)
-        self._step.velocity(*inputs, keep=lambda own: keep(fp8.to_cache(own) if self._fp8_cache else own))
+        with self._residency.claimed(self._name):
+            inputs = self._inputs(latents, timesteps, text, rotary, cache)
+            self._step.velocity(*inputs, keep=lambda own: keep(fp8.to_cache(own) if self._fp8_cache else own))
 
     def _inputs(
         self, latents: Tensor, timesteps: Tensor, text: Tensor, rotary: tuple[Tensor, Tensor], cache: Tensor
     ) -> tuple[Tensor, ...]:
-        self._residency.claim(self._name)
         given = (x.to(self._dtype) for x in (text, *rotary))
         return latents.to(self._dtype), self._time(timesteps), *given, cache
 

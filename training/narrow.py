@@ -11,7 +11,6 @@ through as noise.
 from __future__ import annotations
 
 import argparse
-import shutil
 from pathlib import Path
 
 import torch
@@ -22,7 +21,7 @@ from transformers import AutoTokenizer
 from training import config
 from training.autoencode import decode_frames, denormalise, latent_statistics
 from training.latents import Drawings, LatentRing
-from training.networks import TEXT_FILE, Networks, load_networks, save_networks
+from training.networks import convert_networks
 from training.vae import load_vae, save_vae
 
 SILENT = -20.0
@@ -119,12 +118,7 @@ def main() -> None:
     kept = directions(vae, latents, args.channels)
     made = narrow_vae(vae, kept)
     save_vae(made, args.out)
-    for source in sorted(args.folder.glob("*/transformer.pt")):
-        held = load_networks(source.parent, "cpu")
-        transformer = narrow_transformer(held.transformer, kept)
-        pair = Networks(transformer, held.text_encoder)
-        save_networks(args.out / source.parent.name, pair, (transformer.state_dict(), held.text_encoder.state_dict()))
-    shutil.copyfile(args.folder / TEXT_FILE, args.out / TEXT_FILE)
+    convert_networks(args.folder, args.out, lambda model: narrow_transformer(model, kept))
     print(f"{_psnr(vae, made, latents[:16], kept):.1f} dB between the two autoencoders' pictures")
 
 

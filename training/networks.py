@@ -5,7 +5,8 @@ Owns construction and the files between stages. Does not know losses or data.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import shutil
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -86,6 +87,17 @@ def load_networks(folder: Path, device: torch.device | str) -> Networks:
     for module in networks.modules:
         module.to(device)
     return networks
+
+
+def convert_networks(
+    folder: Path, out: Path, convert: Callable[[WanTransformer3DModel], WanTransformer3DModel]
+) -> None:
+    """Every network of a run to another run, its transformer converted; and the run's own text encoder as it is."""
+    for source in sorted(folder.glob("*/transformer.pt")):
+        held = load_networks(source.parent, "cpu")
+        pair = Networks(convert(held.transformer), held.text_encoder)
+        save_networks(out / source.parent.name, pair, (pair.transformer.state_dict(), pair.text_encoder.state_dict()))
+    shutil.copyfile(folder / TEXT_FILE, out / TEXT_FILE)
 
 
 def embed_prompts(text_encoder: UMT5EncoderModel, token_ids: Tensor) -> Tensor:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import math
-import shutil
 from pathlib import Path
 
 import torch
@@ -18,7 +17,7 @@ from diffusers import AutoencoderKLWan, WanTransformer3DModel
 from torch import Tensor
 
 from training import config
-from training.networks import TEXT_FILE, Networks, load_networks, save_networks
+from training.networks import convert_networks
 from training.vae import load_vae, new_vae, save_vae
 
 NEW_WEIGHT = 0.02
@@ -34,7 +33,7 @@ def widen_vae(vae: AutoencoderKLWan, channels: int, decoder_base_dim: int) -> Au
     sizes = {name: vae.config[name] for name in config.VAE}
     old_channels = sizes["z_dim"]
     made = new_vae(sizes | {"z_dim": channels, "decoder_base_dim": decoder_base_dim})
-    weights = dict(vae.state_dict())
+    weights = vae.state_dict()
     wide = {name: _laid_in(name, weights[name], fresh) for name, fresh in made.state_dict().items()}
     for name, old in weights.items():
         root = math.sqrt(len(wide[name]) / len(old))
@@ -50,9 +49,8 @@ def widen_vae(vae: AutoencoderKLWan, channels: int, decoder_base_dim: int) -> Au
     wide["encoder.conv_out.bias"][channels + old_channels :] = LOG_VARIANCE
     wide["decoder.conv_in.weight"][:, old_channels:] = 0
     made.load_state_dict(wide)
-    new = channels - old_channels
-    statistics = {"latents_mean": [*vae.config.latents_mean, *[0.0] * new]}
-    made.register_to_config(**statistics, latents_std=[*vae.config.latents_std, *[1.0] * new])
+    mean, std, new = vae.config.latents_mean, vae.config.latents_std, channels - old_channels
+    made.register_to_config(latents_mean=[*mean, *[0.0] * new], latents_std=[*std, *[1.0] * new])
     return made.eval().requires_grad_(False)
 
 
@@ -111,12 +109,7 @@ def main() -> None:
     args = parser.parse_args()
     torch.manual_seed(args.seed)
     save_vae(widen_vae(load_vae(args.folder, "cpu"), args.channels, args.decoder), args.out)
-    for source in sorted(args.folder.glob("*/transformer.pt")):
-        held = load_networks(source.parent, "cpu")
-        transformer = widen_transformer(held.transformer, args.channels)
-        pair = Networks(transformer, held.text_encoder)
-        save_networks(args.out / source.parent.name, pair, (transformer.state_dict(), held.text_encoder.state_dict()))
-    shutil.copyfile(args.folder / TEXT_FILE, args.out / TEXT_FILE)
+    convert_networks(args.folder, args.out, lambda model: widen_transformer(model, args.channels))
 
 
 if __name__ == "__main__":

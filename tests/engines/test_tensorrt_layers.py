@@ -11,9 +11,9 @@ import torch
 from diffusers.models.transformers.transformer_wan import WanTransformerBlock
 
 from engines import export
-from engines.checkpoint import Checkpoint
+from engines.checkpoint import Checkpoint, read_checkpoint
 from engines.layer_parts import LAYER_PARTS, WEIGHTS, LayerPart
-from engines.tensorrt_layers import LayeredTransformer, LayerRunner, TurnsWithPlans
+from engines.tensorrt_layers import NAME, LayerRunner, TurnsWithPlans
 from engines.tensorrt_plan import Plans, Session, Turns
 from engines.torch_engine import TorchTransformer
 from engines.transformer_step import TextKeysValues, TimeEmbedding, TransformerStep, rotary_tables
@@ -124,15 +124,14 @@ def test_weights_and_plans_take_turns(
     plans: dict[LayerPart, OnnxPlans], tiny_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Neither is there with the other, and what a transformer on the device gives is what it gives without turns."""
-    from engines.checkpoint import read_checkpoint
-
     emptied: list[bool] = []
     monkeypatch.setattr("torch.cuda.synchronize", lambda _: None)
     monkeypatch.setattr("torch.cuda.empty_cache", lambda: emptied.append(residency.resident == ()))
     source = read_checkpoint(tiny_folder).transformer
     session = Alone("text_encoder", "transformer")
     residency = TurnsWithPlans(session)
-    layered = LayeredTransformer(source, session, residency, _runner(plans))
+    runner = _runner(plans)
+    layered = TorchTransformer(source, residency, runner.dtype, NAME, run_layer=runner)
     held: list[int] = []
 
     def run(transformer: TorchTransformer) -> torch.Tensor:
