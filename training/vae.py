@@ -19,7 +19,7 @@ from diffusers import AutoencoderKLWan
 from torch import Tensor
 
 from training import config
-from training.autoencode import decode_frames, encode_moments
+from training.autoencode import decode_frames, encode_moments, latent_statistics
 from training.optimizer import Optimizer
 from training.scene import Scene, sample_scene
 from training.session import Average, Clock, Log, Session, learning_rate_factor, load, save, synchronise
@@ -28,6 +28,8 @@ from training.world import render
 LATENT_NOISE = 0.08
 """Standard deviation of the noise on latents in training, in units of a latent of unit variance."""
 KL_WEIGHT = 2e-5
+ANCHOR_WEIGHT = 0.5
+"""Of the squared distance from another autoencoder's latents, in their deviations."""
 FULL_MOTION = 0.25
 """Change of a value from one frame to the next from which on it counts as moving."""
 PERIOD = 20
@@ -74,12 +76,19 @@ def moving(frames: Tensor) -> Tensor:
     return F.max_pool3d(torch.cat([change[:, :, :1], change], 2), (3, 9, 9), 1, (1, 4, 4))
 
 
-def losses(vae: AutoencoderKLWan, frames: Tensor, noise: float, emphasis: float = 0.0) -> dict[str, Tensor]:
+def losses(
+    vae: AutoencoderKLWan,
+    frames: Tensor,
+    noise: float,
+    emphasis: float = 0.0,
+    anchor: AutoencoderKLWan | None = None,
+) -> dict[str, Tensor]:
     """Parts of the loss: errors of values, of differences in space and time, at a quarter of the size; the KL term.
 
     Args:
         noise: see `LATENT_NOISE`.
         emphasis: how many times more what moves counts: a subject is a twentieth of the picture, and what is looked at.
+        anchor: whose latents the first ones should stay, so that a network that knows those has only to learn the rest.
     """
     mean, log_variance = encode_moments(vae, frames)
     mean, log_variance = mean.float(), log_variance.float()
@@ -92,7 +101,12 @@ def losses(vae: AutoencoderKLWan, frames: Tensor, noise: float, emphasis: float 
     small = F.avg_pool3d(error, (1, 4, 4))
     edges = sum(error.diff(dim=axis).abs().mean() for axis in (2, 3, 4))
     kl = 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).mean()
-    return {
+    moved = {}
+    if anchor is not None:
+        with torch.no_grad():
+            theirs = encode_moments(anchor, frames)[0].float()
+        moved["anchor"] = ((mean[:, : theirs.shape[1]] - theirs) / latent_statistics(anchor, theirs)[1]).square().mean()
+    return moved | {
         "l1": error.abs().mean(),
         "l2": error.square().mean(),
         "edges": torch.as_tensor(edges),
@@ -103,7 +117,8 @@ def losses(vae: AutoencoderKLWan, frames: Tensor, noise: float, emphasis: float 
 
 def total(parts: dict[str, Tensor]) -> Tensor:
     """The sum that is minimised."""
-    return parts["l1"] + 2.0 * parts["l2"] + 0.25 * parts["edges"] + 0.5 * parts["small"] + KL_WEIGHT * parts["kl"]
+    pictures = parts["l1"] + 2.0 * parts["l2"] + 0.25 * parts["edges"] + 0.5 * parts["small"]
+    return pictures + KL_WEIGHT * parts["kl"] + ANCHOR_WEIGHT * parts.get("anchor", 0.0)
 
 
 @torch.no_grad()
@@ -180,6 +195,7 @@ def main() -> None:
     )
     parser.add_argument("--noise", type=float, default=LATENT_NOISE, help="on latents, in their deviations")
     parser.add_argument("--emphasis", type=float, default=0.0, help="how many times more what moves counts")
+    parser.add_argument("--anchor", type=Path, help="a run whose latents the first channels should stay")
     parser.add_argument("--lr", type=float, default=2e-3)
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
@@ -194,6 +210,7 @@ def main() -> None:
     if before is not None:
         vae.load_state_dict({k: t.float() for k, t in before["weights"].items()})
     session.broadcast(channels_last(vae))
+    anchor = None if args.anchor is None else channels_last(load_vae(args.anchor, device))
     if args.decoder_only:
         vae.encoder.requires_grad_(False)
         vae.quant_conv.requires_grad_(False)
@@ -212,7 +229,7 @@ def main() -> None:
         for _ in range(PERIOD):
             frames = rings[rng.choice(sizes)].crops(args.crops, args.crop, rng)
             with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
-                parts = losses(vae, frames, args.noise, args.emphasis)
+                parts = losses(vae, frames, args.noise, args.emphasis, anchor)
             total(parts).backward()
             session.average_gradients(optimizer.parameters)
             norm = optimizer.step(learning_rate_factor(fraction))
@@ -230,6 +247,9 @@ def main() -> None:
         log.write(step=step, seconds=clock.seconds, psnr_db=psnr, latent_std=float(std.mean()))
         if args.decoder_only and before is not None:
             mean, std = before["mean"], before["std"]
+        if anchor is not None:  # what knows those latents knows them as they were normalised
+            mean = torch.cat([torch.tensor(anchor.config.latents_mean), mean.cpu().float()[anchor.config.z_dim :]])
+            std = torch.cat([torch.tensor(anchor.config.latents_std), std.cpu().float()[anchor.config.z_dim :]])
         vae.register_to_config(latents_mean=mean.tolist(), latents_std=std.tolist())
         save_vae(vae, args.folder)
     session.finish()

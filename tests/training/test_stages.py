@@ -104,7 +104,10 @@ def test_from_nothing_to_a_pipeline(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     _run(monkeypatch, transformer, "--folder", again, "--minutes", 5, *more)
     wide = tmp_path / "wide"
     _run(monkeypatch, widen, "--folder", again, "--out", wide, "--channels", 14, "--decoder", 12)
-    _run(monkeypatch, vae, "--folder", wide, "--minutes", 5, "--max-steps", 1, *small, "--noise", 0.04)
+    anchored = (*small, "--noise", 0.04, "--anchor", again)
+    _run(monkeypatch, vae, "--folder", wide, "--minutes", 5, "--max-steps", 1, *anchored)
+    old, new = load(again / "vae.pt"), load(wide / "vae.pt")
+    assert all(torch.equal(new[name][: len(old[name])], old[name]) for name in ("mean", "std"))
     _run(monkeypatch, transformer, "--folder", wide, "--minutes", 5, *more)
     assert (
         load(wide / "vae.pt")["config"]["z_dim"]

@@ -7,7 +7,8 @@ import torch
 from diffusers import AutoencoderKLWan
 
 from training import config
-from training.vae import losses, moving, new_vae
+from training.vae import losses, moving, new_vae, total
+from training.widen import widen_vae
 
 
 @pytest.fixture
@@ -46,3 +47,21 @@ def test_the_same_error_counts_more_where_something_moves(vae: AutoencoderKLWan)
         return float(of[near].sum() / of.sum())
 
     assert share(gradient(8.0)) > 1.3 * share(gradient(0.0))
+
+
+def test_an_anchor_holds_the_first_latents(vae: AutoencoderKLWan) -> None:
+    """A wider copy starts where its anchor is; the same steps move its latents less with it than without it."""
+    frames = torch.rand(1, 3, 5, 64, 64, generator=torch.Generator().manual_seed(2)) * 2 - 1
+    assert float(losses(widen_vae(vae, 10, 8), frames, 0.0, anchor=vae)["anchor"]) < 1e-9
+
+    def moved(anchor: AutoencoderKLWan | None) -> float:
+        torch.manual_seed(3)
+        wide = widen_vae(vae, 10, 8).requires_grad_(True)
+        optimizer = torch.optim.SGD(wide.parameters(), 0.05)
+        for _ in range(6):
+            optimizer.zero_grad()
+            total(losses(wide, frames, 0.0, anchor=anchor)).backward()
+            optimizer.step()
+        return float(losses(wide, frames, 0.0, anchor=vae)["anchor"].detach())
+
+    assert 0 < moved(vae) < 0.5 * moved(None)
