@@ -248,8 +248,8 @@ def main() -> None:
         if args.decoder_only and before is not None:
             mean, std = before["mean"], before["std"]
         if anchor is not None:  # what knows those latents knows them as they were normalised
-            mean = torch.cat([torch.tensor(anchor.config.latents_mean), mean.cpu().float()[anchor.config.z_dim :]])
-            std = torch.cat([torch.tensor(anchor.config.latents_std), std.cpu().float()[anchor.config.z_dim :]])
+            mean = torch.cat([torch.tensor(anchor.config.latents_mean), mean.cpu().float()[anchor.config["z_dim"] :]])
+            std = torch.cat([torch.tensor(anchor.config.latents_std), std.cpu().float()[anchor.config["z_dim"] :]])
         vae.register_to_config(latents_mean=mean.tolist(), latents_std=std.tolist())
         save_vae(vae, args.folder)
     session.finish()
