@@ -77,7 +77,7 @@ def main(arguments: list[str] | None = None) -> None:
     of_vae = f"{weights_digest((folder / 'vae').glob('*.safetensors'))} {judged} {device.type}"
     renderer = TruthRenderer(vae, device)
     ceilings = Ceilings(renderer, judge, options.cache, of_vae, note)
-    prompts = load_prompts(options.prompts)[: options.limit]
+    prompts = load_prompts(options.prompts)[: options.limit] * options.seeds
     width, height = options.size
 
     def request(text: str, seconds: int = 2, seed: int = 0) -> VideoRequest:
@@ -94,7 +94,8 @@ def main(arguments: list[str] | None = None) -> None:
     if "ceilings" in options.only:
         for index, prompt in list(enumerate(prompts))[: options.ceilings]:
             best[index] = ceilings.measured(prompt, options.size, asked[index].num_frames)
-    figures: dict[str, Any] = {"num_prompts": len(prompts)} | _scored(prompts, made, best)
+    several = {"num_prompts": len(prompts) // options.seeds, "num_seeds": options.seeds}
+    figures: dict[str, Any] = several | _scored(prompts, made, best)
     if "psnr" in options.only:
         figures["vae_psnr_db"] = renderer.psnr_by_style(PSNR_SIZES, options.psnr_clips, 17)
     figures |= _effects(options, runner, prompts, request)
@@ -123,6 +124,7 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--judge", type=Path, default=WEIGHTS)
     parser.add_argument("--prompts", type=int, default=500, help="of the fixed set")
     parser.add_argument("--limit", type=int, help="only the first ones of them")
+    parser.add_argument("--seeds", type=int, default=1, help="clips of each of them: what is compared varies less")
     parser.add_argument("--size", type=_wide, default=(768, 432), metavar="WxH", help="16:9")
     parser.add_argument("--long", type=int, default=96, help="prompts whose clips are 8 s long")
     parser.add_argument("--ceilings", type=int, default=500 if cuda else 60, help="prompts whose scenes are measured")

@@ -103,6 +103,11 @@ def test_a_second_run_makes_nothing_again(
     assert {path: path.stat().st_mtime_ns for path in kept} == kept
     assert second["runs"][0] == first["runs"][0]
     assert len(second["runs"]) == 2
+    seeds = run(tmp_path, tiny_folder, judge_file, capsys, "--limit", "2", "--seeds", "2", *only)
+    assert (seeds["num_prompts"], seeds["num_seeds"], seeds["scores"]["subject"]["n"]) == (2, 2, 4)
+    assert seeds["runs"][:2] == second["runs"]
+    assert {path: path.stat().st_mtime_ns for path in kept} == kept
+    assert len(list((tmp_path / "cache").rglob("*.json"))) == 5  # four clips, one scene
 
 
 def test_readings_of_another_machine(
