@@ -7,6 +7,7 @@ cd "$(dirname "$0")/.."
 work=${WORK:-/tmp/wan} python=${PYTHON:-python3}
 model=$work/ti2v-5b
 tuned="--compile --channels-last --merged-upsampling --fp8-error 0.04"
+gpu=$(nvidia-smi --query-gpu=name --format=csv,noheader | awk 'NR == 1 {print tolower($2)}') # h100
 turns="text_encoder transformer vae_first vae_next"
 
 true_size() { name=$1; shift; $python -m bench.true_size --model "$name" --random-weights $tuned "$@"; }
@@ -30,13 +31,14 @@ for name in "$@"; do
     plans) $python -m engines.build --model "$model" --size 1280x704 --profiles each --graphs "$work/graphs" ;;
     tensorrt-5b)
         $python -m bench.engines --model "$model" --backends eager tensorrt diffusers --profiles each --size 1280x704 \
-            --seconds 4 --steps 4 --runs 5 --taking-turns $turns --save engines_ti2v-5b_h100
+            --seconds 4 --steps 4 --runs 5 --taking-turns $turns --save "engines_ti2v-5b_$gpu"
         ;;
-    tensorrt) OMP_NUM_THREADS=8 $python -m bench.engines --backends eager compiled tensorrt --reference --rebuild --save engines_h100 ;;
-    tensorrt-bf16) OMP_NUM_THREADS=8 $python -m bench.engines --backends eager tensorrt --reference --precision bf16 --save engines_h100_bf16 ;;
-    quality) # all at once: a GPU is idle for most of each
+    tensorrt) OMP_NUM_THREADS=8 $python -m bench.engines --backends eager compiled tensorrt --reference --rebuild --save "engines_$gpu" ;;
+    tensorrt-bf16) OMP_NUM_THREADS=8 $python -m bench.engines --backends eager tensorrt --reference --precision bf16 --save "engines_${gpu}_bf16" ;;
+    quality) # all at once: a GPU is idle for most of each; FP8's by four clips of each prompt, one of 171 is 0.6 point
         quality torch & pids=$!
-        quality fp8 --fp8-error 0.04 & pids="$pids $!"
+        quality torch_seeds --seeds 4 & pids="$pids $!"
+        quality fp8 --fp8-error 0.04 --seeds 4 & pids="$pids $!"
         quality tensorrt --backend tensorrt --batch 0
         for pid in $pids; do wait "$pid"; done
         ;;

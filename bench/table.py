@@ -105,7 +105,7 @@ PARTS: Mapping[str, tuple[str, Callable[[Result], Iterator[tuple[str, str]]]]] =
     "memory_check_cpu": ("bench.memory_fit --check", _memory),
     "engines_h100": ("bench.engines --reference --rebuild", _engines),
     "true_size_longlive-5b": ("bench.true_size --model longlive-5b …", _true_size),
-    "engines_ti2v-5b_h100": ("bench.engines --backends eager tensorrt diffusers …", _true_size_engines),
+    "engines_ti2v-5b_h200": ("bench.engines --backends eager tensorrt diffusers …", _true_size_engines),
 }
 
 
