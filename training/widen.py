@@ -2,8 +2,10 @@
 
 Owns how old weights lie in the wider networks. What is new is silent (nothing reads the new latents, the decoder's new
 channels are zero) but not dead: gradients reach it. Does not train: `training.vae` and `training.transformer` go on.
+Afterwards a student need not learn the new channels from nothing: it takes its teacher's words for them.
 
     python -m training.widen --folder .train/run --out .train/wide --channels 24 --decoder 16
+    python -m training.graft --folder .train/wide --networks few --old 12
 """
 
 from __future__ import annotations

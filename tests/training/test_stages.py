@@ -15,6 +15,7 @@ from diffusers import UniPCMultistepScheduler, WanPipeline
 from training import (
     config,
     distill,
+    graft,
     matching,
     narrow,
     pack,
@@ -109,6 +110,11 @@ def test_from_nothing_to_a_pipeline(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     old, new = load(again / "vae.pt"), load(wide / "vae.pt")
     assert all(torch.equal(new[name][: len(old[name])], old[name]) for name in ("mean", "std"))
     _run(monkeypatch, transformer, "--folder", wide, "--minutes", 5, *more)
+    _run(monkeypatch, graft, "--folder", wide, "--networks", "few", "--old", 12)
+    mine, theirs = (
+        load(wide / name / "transformer.pt")["weights"]["patch_embedding.weight"] for name in ("few", "flow")
+    )
+    assert torch.equal(mine[:, 12:], theirs[:, 12:])
     assert (
         load(wide / "vae.pt")["config"]["z_dim"]
         == load(wide / "flow" / "transformer.pt")["config"]["in_channels"]
