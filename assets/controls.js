@@ -73,16 +73,12 @@
   /* ---- notes: what depends on other settings ---- */
   wan.drawNotes = () => {
     if (!parts.values) return;
-    const { auto, guidance_scale: guidance, style } = byName(parts.values);
+    const { auto, guidance_scale: guidance } = byName(parts.values);
     for (const id of ["wan-guidance", "wan-steps"]) $(`#${id}`)?.classList.toggle("wan-dim", auto);
     annotate("#wan-guidance", "warning", !auto && guidance > 12 ? t("guidance_high") : "");
     const defaults = wan.status && wan.status.defaults;
-    annotate("#wan-auto", "note", auto && defaults ? t("auto_note", own(defaults, style)) : "");
+    annotate("#wan-auto", "note", auto && defaults ? t("auto_note", defaults) : "");
   };
-  /* A checkpoint may show a style only with guidance of its own. */
-  function own({ guidance, steps, style_guidance: styled }, style) {
-    return { guidance: styled[style] ?? guidance, steps };
-  }
   function annotate(selector, name, sentence) {
     const node = $(selector); // not in the page while its section is closed
     if (!node || (node.dataset[name] || "") === sentence) return;

@@ -58,12 +58,11 @@ class Schedule:
             raise RequestError(
                 "num_inference_steps", num_steps, f"{allowed} with {spec.name}", f"{spec.name} 须为 {allowed}"
             )
-        own = spec.style_guidance.get(request.style, spec.guidance_scale)
         return cls(
             num_steps=num_steps,
             shift=spec.flow_shift,
             denoise_strength=request.denoise_strength,
-            guidance_scale=request.guidance_scale or own,
+            guidance_scale=request.guidance_scale or spec.guidance_scale,
             guidance_scale_2=request.guidance_scale or spec.guidance_scale_2,
             guided_blocks=None if request.guidance_scale else spec.guided_blocks,
             boundary_timestep=spec.boundary_timestep,

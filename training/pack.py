@@ -11,7 +11,7 @@ import argparse
 import dataclasses
 import json
 import shutil
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -38,7 +38,6 @@ class Streaming:
     flow_shift: float = 3.0
     guidance_scale: float = 1.0
     guided_blocks: int | None = None
-    style_guidance: dict[str, float] = field(default_factory=dict[str, float])
     max_sequence_length: int = config.TEXT_TOKENS
 
 
@@ -101,14 +100,12 @@ def main() -> None:
     parser.add_argument("--shift", type=float, default=3.0)
     parser.add_argument("--guidance", type=float, default=1.0)
     parser.add_argument("--guided-blocks", type=int, help="from the first; all where not given")
-    parser.add_argument("--style-guidance", nargs="+", default=[], metavar="STYLE=SCALE", help="in place of --guidance")
     args = parser.parse_args()
     streaming = Streaming(
         num_inference_steps=args.steps,
         flow_shift=args.shift,
         guidance_scale=args.guidance,
         guided_blocks=args.guided_blocks,
-        style_guidance={style: float(scale) for style, scale in (each.split("=") for each in args.style_guidance)},
     )
     pack(args.folder, args.networks, args.tokenizer, args.out, streaming)
 

@@ -348,12 +348,7 @@ class Runtime:
 
 
 def _defaults(model: Model) -> dict[str, Any]:
-    spec = model.spec
-    return {
-        "guidance": spec.guidance_scale,
-        "steps": spec.num_inference_steps,
-        "style_guidance": dict(spec.style_guidance),
-    }
+    return {"guidance": model.spec.guidance_scale, "steps": model.spec.num_inference_steps}
 
 
 def _begin(request: VideoRequest, model: Model) -> None:

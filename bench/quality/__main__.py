@@ -192,7 +192,7 @@ def _effects(
         count = len(effects.WEIGHT_CASES) if options.effects >= 24 else options.effects
         found["prompt_weights"] = effects.weights(runner, effects.WEIGHT_CASES[:count], request)
     if "styles" in options.only:
-        found["style_fidelity"] = effects.style_fidelity(runner, effects.STYLED_PROMPTS[: options.effects], request)
+        found |= effects.styles(runner, effects.STYLED_PROMPTS[: options.effects], request)
     return found
 
 

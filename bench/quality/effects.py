@@ -80,31 +80,31 @@ WEIGHT_CASES: tuple[WeightCase, ...] = (
     WeightCase("一只白色的机械猫，", "黑白电影", "，赛博朋克", "style", "Film Noir"),
     WeightCase("a red cat ", "in a café", ", in a forest", "scene", "cafe"),
 )
-STYLED_PROMPTS: tuple[str, ...] = (
-    "一只红色的猫在草地上",
-    "一辆蓝色的汽车在城市街道上行驶",
-    "穿红色斗篷的少女站在森林里",
-    "一艘白色的帆船在海上，黄昏",
-    "一棵松树，雪山前",
-    "一只黄色的气球飘过沙漠",
-    "a green ball on a meadow",
-    "a purple balloon in a future city at night",
-    "一只橙色的机械猫坐在咖啡馆里",
-    "三棵松树，雪山前，黄昏",
-    "一盏红色的灯笼在东京街头，夜晚",
-    "两只白色的鸟飞过海面",
-    "一只猎豹在沙漠里奔跑",
-    "一个紫色的盒子在森林里",
-    "一辆绿色的悬浮车飞过未来城市",
-    "穿白色斗篷的少女走在草地上",
-    "一棵树，草地上，下雪",
-    "一只粉色的气球升上天空，海边",
-    "a black cat walking on a Tokyo street",
-    "two red balls on a meadow at dusk",
-    "a blue boat on the sea at night",
-    "a yellow car in the desert",
-    "a white lantern in a forest at night",
-    "four brown trees on a snowy mountain",
+STYLED_PROMPTS: tuple[tuple[str, str], ...] = (
+    ("一只红色的猫在草地上", "cat"),
+    ("一辆蓝色的汽车在城市街道上行驶", "car"),
+    ("穿红色斗篷的少女站在森林里", "girl"),
+    ("一艘白色的帆船在海上，黄昏", "boat"),
+    ("一棵松树，雪山前", "pine"),
+    ("一只黄色的气球飘过沙漠", "balloon"),
+    ("a green ball on a meadow", "ball"),
+    ("a purple balloon in a future city at night", "balloon"),
+    ("一只橙色的机械猫坐在咖啡馆里", "mechanical_cat"),
+    ("三棵松树，雪山前，黄昏", "pine"),
+    ("一盏红色的灯笼在东京街头，夜晚", "lantern"),
+    ("两只白色的鸟飞过海面", "bird"),
+    ("一只猎豹在沙漠里奔跑", "cheetah"),
+    ("一个紫色的盒子在森林里", "box"),
+    ("一辆绿色的悬浮车飞过未来城市", "hover_car"),
+    ("穿白色斗篷的少女走在草地上", "girl"),
+    ("一棵树，草地上，下雪", "tree"),
+    ("一只粉色的气球升上天空，海边", "balloon"),
+    ("a black cat walking on a Tokyo street", "cat"),
+    ("two red balls on a meadow at dusk", "ball"),
+    ("a blue boat on the sea at night", "boat"),
+    ("a yellow car in the desert", "car"),
+    ("a white lantern in a forest at night", "lantern"),
+    ("four brown trees on a snowy mountain", "tree"),
 )
 Seeded = Callable[[str], VideoRequest]
 
@@ -156,13 +156,17 @@ def weights(runner: Runner, cases: Sequence[WeightCase], request: Seeded, seeds:
     return {"weights": list(WEIGHTS), "monotonic_percent": share, "cases": rows}
 
 
-def style_fidelity(runner: Runner, texts: Sequence[str], request: Seeded) -> dict[str, float]:
-    """Per cent of clips that are read as the style that was chosen for them, by style."""
-    asked = [dataclasses.replace(request(text), style=style) for style in STYLES for text in texts]
+def styles(runner: Runner, cases: Sequence[tuple[str, str]], request: Seeded) -> dict[str, dict[str, float]]:
+    """Per cent of clips that are read as the style that was chosen for them, by style; and as what they are of.
+
+    Guidance shows a style's marks at the cost of what stands in the picture: the one figure says nothing alone.
+    """
+    asked = [dataclasses.replace(request(text), style=style) for style in STYLES for text, _ in cases]
     read = iter(runner.measured(asked))
+    clips = {style: [(next(read), subject) for _, subject in cases] for style in STYLES}
     return {
-        style: round(100.0 * sum(next(read).answer("style") == style for _ in texts) / len(texts), 2)
-        for style in STYLES
+        "style_fidelity": {style: _percent([c.answer("style") == style for c, _ in of]) for style, of in clips.items()},
+        "style_subject": {style: _percent([c.answer("subject") == s for c, s in of]) for style, of in clips.items()},
     }
 
 
@@ -187,6 +191,10 @@ def _obeyed(prompts: Sequence[Prompt]) -> Callable[[Sequence[Measured]], dict[st
         return {"obedience": obedience(prompts, dict(enumerate(clips))), **shown}
 
     return figures
+
+
+def _percent(answers: Sequence[bool]) -> float:
+    return round(100.0 * sum(answers) / len(answers), 2)
 
 
 def _mean(values: Sequence[float]) -> float:

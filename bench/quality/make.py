@@ -29,7 +29,6 @@ from pipeline.blocks import plan as plan_blocks
 from pipeline.denoise import Schedule
 from pipeline.model import folder_of
 from pipeline.request import VideoRequest
-from pipeline.spec import Spec
 from training.autoencode import decode_frames, denormalise
 
 
@@ -194,11 +193,11 @@ class _Branch:
         self._kept = {latent: kept for latent, kept in self._kept.items() if latent in upcoming.context}
 
 
-def alike(requests: Sequence[VideoRequest], spec: Spec) -> list[list[int]]:
+def alike(requests: Sequence[VideoRequest]) -> list[list[int]]:
     """Indices of requests that may be made together: those that differ in prompt, style and seed only."""
 
     def key(index: int) -> str:
         r = requests[index]
-        return str((r.width, r.height, r.seconds, r.fps, Schedule.of(r, spec)))
+        return str((r.width, r.height, r.seconds, r.fps, r.num_inference_steps, r.guidance_scale, r.denoise_strength))
 
     return [list(group) for _, group in itertools.groupby(sorted(range(len(requests)), key=key), key=key)]

@@ -64,7 +64,7 @@ class Runner:
         missing = [request for request in dict.fromkeys(requests) if not self._path(request, "json").exists()]
         if missing and self._is_complete:
             raise FileNotFoundError(f"{len(missing)} readings are not in {self._folder}")
-        for group in alike(missing, self.maker.model.spec):
+        for group in alike(missing):
             some = [missing[index] for index in group]
             for number, (request, frames) in enumerate(zip(some, self.maker.make(some), strict=True), start=1):
                 found = measure(frames, self.maker.plan(request), self._grid, self._judge)

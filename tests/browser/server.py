@@ -112,7 +112,7 @@ class Drawn:
             "gpu": "",
             "encoder": "libx264",
             "trt": {"on": False, "reason_en": "no NVIDIA GPU", "reason_zh": "没有 NVIDIA GPU"},
-            "defaults": {"guidance": 1.0, "steps": STEPS, "style_guidance": {"Pixel Art": 3.0}},
+            "defaults": {"guidance": 1.0, "steps": STEPS},
             "ready": True,
             "stage": "ready",
             "stage_en": "Ready",

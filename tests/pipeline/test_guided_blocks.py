@@ -63,12 +63,3 @@ def test_which_blocks_are_guided(tiny_model: Model, guided_blocks: int | None, e
     spec = dataclasses.replace(tiny_model.spec, guidance_scale=3.0, guided_blocks=guided_blocks)
     schedule = Schedule.of(VideoRequest(prompt="x"), spec)
     assert [schedule.guides(number) for number in range(2)] == expected
-
-
-def test_a_style_that_the_checkpoint_shows_only_with_guidance(tiny_model: Model) -> None:
-    spec = dataclasses.replace(tiny_model.spec, style_guidance={"Pixel Art": 3.0}, guided_blocks=1)
-    plain, styled = (Schedule.of(VideoRequest(prompt="x", style=style), spec) for style in ("", "Pixel Art"))
-    assert not plain.is_guided
-    assert (styled.guidance_scale, [styled.guides(number) for number in range(2)]) == (3.0, [True, False])
-    asked = Schedule.of(VideoRequest(prompt="x", style="Pixel Art", guidance_scale=2.0), spec)
-    assert (asked.guidance_scale, asked.guides(1)) == (2.0, True)

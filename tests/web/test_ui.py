@@ -212,7 +212,7 @@ class Loaded:
 
     backend = "eager float32"
     grid = Grid(scale_spatial=16, scale_temporal=4, patch=2, first_block=1, block=3, sink=1, window=3)
-    spec = SimpleNamespace(name="tiny", guidance_scale=1.0, num_inference_steps=4, style_guidance={}, grid=grid)
+    spec = SimpleNamespace(name="tiny", guidance_scale=1.0, num_inference_steps=4, grid=grid)
     sizes = None
     engines = SimpleNamespace(no_tensorrt=None, passed_over=None)
 
@@ -252,7 +252,7 @@ def test_ready_after_a_block_of_every_shape(walk: list[tuple[str, int]]) -> None
     status = made.status()
     assert status["ready"]
     assert (status["model"], status["backend"]) == ("tiny", "eager float32")
-    assert status["defaults"] == {"guidance": 1.0, "steps": 4, "style_guidance": {}}
+    assert status["defaults"] == {"guidance": 1.0, "steps": 4}
     assert status["encoder"] in ("libx264", "h264_nvenc")
     assert walk == [("warm up", 3)]
     pieces = made.produce(VideoRequest(prompt="球", seed=1), lambda: False, lambda _: None)
