@@ -11,7 +11,7 @@ gpu=$(nvidia-smi --query-gpu=name --format=csv,noheader | awk 'NR == 1 {print to
 turns="text_encoder transformer vae_first vae_next"
 
 true_size() { name=$1; shift; $python -m bench.true_size --model "$name" --random-weights $tuned "$@"; }
-quality() { name=$1; shift; $python -m bench.quality --long 0 --only scores --cache "$work/$name" --sheets "$work/$name" --save "quality_$name" "$@"; }
+quality() { name=$1; shift; $python -m bench.quality --long 0 --only scores --cache "$work/quality" --sheets "$work/$name" --save "quality_$name" "$@"; }
 graphs() { $python -m engines.build --model "$model" --size 1280x704 --graphs "$work/graphs" --export "$@"; }
 
 for name in "$@"; do
@@ -36,8 +36,7 @@ for name in "$@"; do
     tensorrt) OMP_NUM_THREADS=8 $python -m bench.engines --backends eager compiled tensorrt --reference --rebuild --save "engines_$gpu" ;;
     tensorrt-bf16) OMP_NUM_THREADS=8 $python -m bench.engines --backends eager tensorrt --reference --precision bf16 --save "engines_${gpu}_bf16" ;;
     quality) # all at once: a GPU is idle for most of each; FP8's by four clips of each prompt, one of 171 is 0.6 point
-        quality torch & pids=$!
-        quality torch_seeds --seeds 4 & pids="$pids $!"
+        { quality torch; quality torch_seeds --seeds 4; } & pids=$!
         quality fp8 --fp8-error 0.04 --seeds 4 & pids="$pids $!"
         quality tensorrt --backend tensorrt --batch 0
         for pid in $pids; do wait "$pid"; done

@@ -14,17 +14,15 @@ from pathlib import Path
 import torch
 from diffusers import WanTransformer3DModel
 
-from training.networks import load_networks, save_networks
+from training.networks import by_cell, load_networks, save_networks
 
 
 @torch.no_grad()
 def graft(student: WanTransformer3DModel, teacher: WanTransformer3DModel, old: int) -> None:
     """Copy how channels from `old` on are read (patch embedding) and written (last projection)."""
     student.patch_embedding.weight[:, old:] = teacher.patch_embedding.weight[:, old:]
-    cells = student.config["patch_size"][1] * student.config["patch_size"][2]
     for mine, theirs in zip(student.proj_out.parameters(), teacher.proj_out.parameters(), strict=True):
-        channels = len(mine) // cells
-        mine.unflatten(0, (cells, channels))[:, old:] = theirs.unflatten(0, (cells, channels))[:, old:]
+        by_cell(student, mine)[:, old:] = by_cell(teacher, theirs)[:, old:]
 
 
 def main() -> None:

@@ -21,7 +21,7 @@ from transformers import AutoTokenizer
 from training import config
 from training.autoencode import decode_frames, denormalise, latent_statistics
 from training.latents import Drawings, LatentRing
-from training.networks import convert_networks
+from training.networks import by_cell, convert_networks
 from training.vae import load_vae, save_vae
 
 SILENT = -20.0
@@ -81,9 +81,8 @@ def narrow_transformer(model: WanTransformer3DModel, kept: Tensor) -> WanTransfo
     weights["patch_embedding.weight"] = torch.einsum(
         "dcfhw,ck->dkfhw", weights["patch_embedding.weight"].double(), kept
     )
-    cells = model.config["patch_size"][1] * model.config["patch_size"][2]
     for name in ("proj_out.weight", "proj_out.bias"):
-        per_cell = weights[name].double().unflatten(0, (cells, -1))
+        per_cell = by_cell(model, weights[name].double())
         weights[name] = torch.einsum("pc...,ck->pk...", per_cell, kept).flatten(0, 1)
     made.load_state_dict({name: tensor.float() for name, tensor in weights.items()})
     return made

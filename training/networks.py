@@ -100,6 +100,12 @@ def convert_networks(
     shutil.copyfile(folder / TEXT_FILE, out / TEXT_FILE)
 
 
+def by_cell(model: WanTransformer3DModel, written: Tensor) -> Tensor:
+    """Weight or bias of the last projection [cells * C, ...], as [cells, C, ...]; a view."""
+    _, height, width = model.config["patch_size"]
+    return written.unflatten(0, (height * width, -1))
+
+
 def embed_prompts(text_encoder: UMT5EncoderModel, token_ids: Tensor) -> Tensor:
     """Token ids [B, T], padded with 0, to prompt_embeds [B, T, text_dim], zero behind the last token as WAN has it."""
     mask = (token_ids != 0).long()

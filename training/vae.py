@@ -101,18 +101,18 @@ def losses(
     small = F.avg_pool3d(error, (1, 4, 4))
     edges = sum(error.diff(dim=axis).abs().mean() for axis in (2, 3, 4))
     kl = 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).mean()
-    moved = {}
-    if anchor is not None:
-        with torch.no_grad():
-            theirs = encode_moments(anchor, frames)[0].float()
-        moved["anchor"] = ((mean[:, : theirs.shape[1]] - theirs) / latent_statistics(anchor, theirs)[1]).square().mean()
-    return moved | {
+    parts = {
         "l1": error.abs().mean(),
         "l2": error.square().mean(),
         "edges": torch.as_tensor(edges),
         "small": small.abs().mean(),
         "kl": kl,
     }
+    if anchor is not None:
+        with torch.no_grad():
+            theirs = encode_moments(anchor, frames)[0].float()
+        parts["anchor"] = ((mean[:, : theirs.shape[1]] - theirs) / latent_statistics(anchor, theirs)[1]).square().mean()
+    return parts
 
 
 def total(parts: dict[str, Tensor]) -> Tensor:
@@ -248,8 +248,8 @@ def main() -> None:
         if args.decoder_only and before is not None:
             mean, std = before["mean"], before["std"]
         if anchor is not None:  # what knows those latents knows them as they were normalised
-            mean = torch.cat([torch.tensor(anchor.config.latents_mean), mean.cpu().float()[anchor.config["z_dim"] :]])
-            std = torch.cat([torch.tensor(anchor.config.latents_std), std.cpu().float()[anchor.config["z_dim"] :]])
+            for of, theirs in ((mean, anchor.config.latents_mean), (std, anchor.config.latents_std)):
+                of[: len(theirs)] = torch.tensor(theirs)
         vae.register_to_config(latents_mean=mean.tolist(), latents_std=std.tolist())
         save_vae(vae, args.folder)
     session.finish()

@@ -19,7 +19,7 @@ from diffusers import AutoencoderKLWan, WanTransformer3DModel
 from torch import Tensor
 
 from training import config
-from training.networks import convert_networks
+from training.networks import by_cell, convert_networks
 from training.vae import load_vae, new_vae, save_vae
 
 NEW_WEIGHT = 0.02
@@ -65,10 +65,9 @@ def widen_transformer(model: WanTransformer3DModel, channels: int) -> WanTransfo
     patches = made.state_dict()["patch_embedding.weight"].zero_()
     patches[:, :old] = weights["patch_embedding.weight"]
     weights["patch_embedding.weight"] = patches
-    cells = model.config["patch_size"][1] * model.config["patch_size"][2]
     for name in ("proj_out.weight", "proj_out.bias"):
-        per_cell = weights[name].unflatten(0, (cells, old))
-        wide = per_cell.new_zeros(cells, channels, *per_cell.shape[2:])
+        per_cell = by_cell(model, weights[name])
+        wide = per_cell.new_zeros(len(per_cell), channels, *per_cell.shape[2:])
         wide[:, :old] = per_cell
         weights[name] = wide.flatten(0, 1)
     made.load_state_dict(weights)

@@ -14,7 +14,7 @@ from typing import Any
 from bench.quality.measure import Measured
 from bench.quality.prompts import Prompt
 from bench.quality.run import Runner
-from bench.quality.score import obedience
+from bench.quality.score import obedience, percent
 from pipeline.request import VideoRequest
 from training.attributes import STYLES
 
@@ -152,7 +152,7 @@ def weights(runner: Runner, cases: Sequence[WeightCase], request: Seeded, seeds:
     for case in cases:
         odds = [_mean([next(read).log_odds(case.head, case.value) for _ in range(seeds)]) for _ in WEIGHTS]
         rows.append({"prompt": case.prompt(1.0), "head": case.head, "log_odds": odds, "monotonic": grows(odds)})
-    share = round(100.0 * sum(row["monotonic"] for row in rows) / len(rows), 2)
+    share = percent([row["monotonic"] for row in rows])
     return {"weights": list(WEIGHTS), "monotonic_percent": share, "cases": rows}
 
 
@@ -165,8 +165,8 @@ def styles(runner: Runner, cases: Sequence[tuple[str, str]], request: Seeded) ->
     read = iter(runner.measured(asked))
     clips = {style: [(next(read), subject) for _, subject in cases] for style in STYLES}
     return {
-        "style_fidelity": {style: _percent([c.answer("style") == style for c, _ in of]) for style, of in clips.items()},
-        "style_subject": {style: _percent([c.answer("subject") == s for c, s in of]) for style, of in clips.items()},
+        "style_fidelity": {style: percent([c.answer("style") == style for c, _ in of]) for style, of in clips.items()},
+        "style_subject": {style: percent([c.answer("subject") == s for c, s in of]) for style, of in clips.items()},
     }
 
 
@@ -191,10 +191,6 @@ def _obeyed(prompts: Sequence[Prompt]) -> Callable[[Sequence[Measured]], dict[st
         return {"obedience": obedience(prompts, dict(enumerate(clips))), **shown}
 
     return figures
-
-
-def _percent(answers: Sequence[bool]) -> float:
-    return round(100.0 * sum(answers) / len(answers), 2)
 
 
 def _mean(values: Sequence[float]) -> float:

@@ -79,6 +79,11 @@ def mean_of(clips: Mapping[int, Measured], name: str) -> float | None:
 def obedience(prompts: Sequence[Prompt], made: Mapping[int, Measured]) -> float:
     """Per cent of all that the prompts say that their clips show: one number for comparing settings."""
     right = [clip.answer(head) == value for i, clip in made.items() for head, value in prompts[i].truth.items()]
+    return percent(right)
+
+
+def percent(right: Sequence[bool]) -> float:
+    """How many of these are right, in per cent."""
     return round(100.0 * sum(right) / len(right), 2)
 
 
@@ -96,9 +101,7 @@ def rows(prompts: Sequence[Prompt], made: Mapping[int, Measured]) -> list[dict[s
 
 
 def _share(answers: Sequence[tuple[str, str]]) -> float | None:
-    if not answers:
-        return None
-    return round(100.0 * sum(said == seen for said, seen in answers) / len(answers), 2)
+    return percent([said == seen for said, seen in answers]) if answers else None
 
 
 def _shuffled(answers: Sequence[tuple[str, str]]) -> float | None:
