@@ -22,20 +22,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from diffusers import AutoencoderKLWan
 from torch import Tensor
-from transformers import AutoTokenizer
 
-from training import config
 from training.config import BLOCK_LATENTS
 from training.critic import Critic, add_scaled
 from training.flow import timesteps
 from training.forward import KeysValues, Pieces, cached_forward
-from training.latents import END_TOKEN, FAR_BLOCKS, SAMPLE_LATENTS, Batch, Drawing, Drawings, LatentRing, loader
+from training.latents import END_TOKEN, FAR_BLOCKS, Batch
 from training.networks import Networks, embed_prompts, load_networks, save_networks
 from training.optimizer import Optimizer
 from training.sampler import context_of, joined, schedule, start
 from training.session import Average, Clock, Log, Means, Session, learning_rate_factor, synchronise
+from training.supply import batch_size, new_supply_parser, supply
 from training.vae import load_vae
 
 SAVE_EVERY_S = 45.0
@@ -286,13 +284,13 @@ def run(args: argparse.Namespace, make: Callable[[argparse.Namespace, Session], 
     chance = random.Random(args.seed)  # the same on every process: all take the same size and kind at a step
     distillation, vae = make(args, session), load_vae(args.folder, session.device)
     log = Log(args.folder / "few.jsonl" if session.is_main else None)
-    supplies = {images: _supply(args, session, vae, images=images) for images in (True, False)}
+    supplies = {images: supply(args, session, vae, images=images) for images in (True, False)}
     shares = [0.7, *(0.3 / max(1, len(args.sizes) - 1) for _ in args.sizes[1:])]
     step, fraction, saved_s, kept = 0, 0.0, clock.seconds, Means()
     while fraction < 1 and step < args.max_steps:
         images = chance.random() < args.images_share
         ring = chance.choices(supplies[images].rings, shares)[0]
-        batch = ring.batch(_batch_size(args, ring), drop_captions=0.05)
+        batch = ring.batch(batch_size(args, ring), drop_captions=0.05)
         real_context = not images and chance.random() < REAL_CONTEXT_SHARE
         ahead = 0 if images or real_context or chance.random() >= LONG_SHARE else chance.randint(1, args.ahead)
         if not real_context:  # from its start, a clip has no gap
@@ -320,71 +318,24 @@ def run(args: argparse.Namespace, make: Callable[[argparse.Namespace, Session], 
     session.finish()
 
 
-@dataclass(frozen=True, slots=True)
-class Supply:
-    """Samples of each size: words, positions and real context; they are not learnt from."""
-
-    rings: list[LatentRing]
-    drawings: Iterator[Drawing]
-    vae: AutoencoderKLWan
-
-    def refresh(self, chance: random.Random) -> None:
-        """One drawing more for one of the sizes."""
-        chance.choice(self.rings).add(self.vae, next(self.drawings))
-
-
-def _supply(args: argparse.Namespace, session: Session, vae: AutoencoderKLWan, *, images: bool) -> Supply:
-    tokenizer = AutoTokenizer.from_pretrained(args.tokenizer)
-    seed, count = args.seed * 1000 + session.rank + 77, args.clips * (8 if images else 1)
-    source = Drawings(tokenizer, seed=seed, clips=count, captions=8, far=None if images else 0.5)
-    drawings = loader(source, args.workers)
-    rings: list[LatentRing] = []
-    for number, text in enumerate(args.sizes):
-        held = args.drawings if number == 0 else max(1, args.drawings // 6)
-        ring = LatentRing(config.Size.parse(text), 4 * count * held, session.device, images=images)
-        for _ in range(held):
-            ring.add(vae, next(drawings))
-        rings.append(ring)
-    return Supply(rings, drawings, vae)
-
-
-def _batch_size(args: argparse.Namespace, ring: LatentRing) -> int:
-    height, width = ring.size.latent
-    return max(1, round(args.tokens / ((1 if ring.images else SAMPLE_LATENTS) * height * width / 4)))
-
-
 def new_parser(description: str | None) -> argparse.ArgumentParser:
     """Of what all lessons need."""
-    parser = argparse.ArgumentParser(description=description)
-    parser.add_argument(
-        "--folder", type=Path, required=True, help="of the run: vae.pt and flow/ are read, few/ is written"
-    )
-    parser.add_argument("--tokenizer", type=Path, required=True)
-    parser.add_argument("--minutes", type=float, required=True)
-    parser.add_argument("--max-steps", type=int, default=10**9)
+    parser = new_supply_parser(description)
     parser.add_argument("--resume", default="", help="folder of the run to start the student from, instead of flow")
-    sizes = ["768x448", "1024x576", "576x1024", "1280x736"]
-    parser.add_argument("--sizes", nargs="+", default=sizes, help="the main one first")
     parser.add_argument("--steps", type=int, default=4, help="of the shipped sampler")
     parser.add_argument("--shift", type=float, default=5.0)
     parser.add_argument("--substeps", type=int, default=3, help="of the teacher for one of the student's")
     parser.add_argument("--guidance", type=float, default=3.0, help="of the teacher")
-    parser.add_argument("--tokens", type=int, default=24_000, help="of the clean clips of one step")
     parser.add_argument("--images-share", type=float, default=0.5, help="of the steps: first frames alone")
     parser.add_argument(
         "--ahead", type=int, default=FAR_BLOCKS, help="blocks, at most, in front of what is learnt from"
     )
-    parser.add_argument("--clips", type=int, default=12, help="clips rendered at once")
-    parser.add_argument("--drawings", type=int, default=12, help="drawings of the main size before the first step")
-    parser.add_argument("--workers", type=int, default=4)
-    parser.add_argument("--compile", choices=("no", "static", "dynamic"), default="no")
     parser.add_argument("--average", type=float, default=0.99)
     parser.add_argument("--lr", type=float, default=1e-3)
     parser.add_argument(
         "--critic", type=float, default=0.0, help="norm of the critic's gradient, relative to the lesson's; 0: none"
     )
     parser.add_argument("--critic-lr", type=float, default=5e-4)
-    parser.add_argument("--seed", type=int, default=0)
     return parser
 
 

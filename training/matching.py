@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -24,10 +25,13 @@ from training.forward import Pieces
 from training.latents import Batch
 from training.networks import Networks, load_networks
 from training.optimizer import Optimizer
+from training.reward import Reward, Said
 from training.session import Session
 
 SIGMAS = (0.02, 0.98)
 """Noise levels at which clips are compared: at the ends the difference says nothing."""
+PRAISE_NEW = 0.02
+"""Share of the newest size in the running mean."""
 
 
 class Match(Lesson):
@@ -37,6 +41,7 @@ class Match(Lesson):
         fake: begins as the teacher.
         update: takes the fake's loss and makes one update of it.
         updates: of the fake for each block.
+        praise: what to add to the gradient, of clean latents, their positions and the gradient there is.
     """
 
     def __init__(
@@ -51,8 +56,10 @@ class Match(Lesson):
         fake: Networks,
         update: Callable[[Tensor], None],
         updates: int,
+        praise: Callable[[Tensor, Tensor, Tensor], Tensor] | None = None,
     ) -> None:
         super().__init__(student, teacher, prompts, few, positions, pieces)
+        self._praise = praise
         self._fake, self._update, self._updates = fake, update, updates
         self._fakes = Context(fake, self.prompts.embeds, self._pieces)
 
@@ -82,7 +89,10 @@ class Match(Lesson):
             wanted = noisy - level * self.guided(noisy, sigmas, at, self._teachers.seen())
             own = noisy - level * self._fake_velocity(noisy, sigmas, at)
             size = (clean - wanted).abs().mean((1, 2, 3, 4), keepdim=True).clamp(min=1e-4)
-            target = clean - (own - wanted) / size
+            away = (own - wanted) / size
+            if self._praise is not None:
+                away = away + self._praise(clean, self._positions[:, at], away)
+            target = clean - away
         return 0.5 * (made - target).square().mean()
 
     def _fake_velocity(self, x: Tensor, sigmas: Tensor, at: slice) -> Tensor:
@@ -97,6 +107,27 @@ def _by_latent(sigmas: Tensor, clean: Tensor) -> Tensor:
     return sigmas[:, None].expand(-1, clean.shape[2])
 
 
+class Praise:
+    """The reward's gradient for one batch, at a share of the size of another.
+
+    Its size against the other's is a running mean, so that a batch that shows all of what is said moves little.
+    """
+
+    def __init__(self, reward: Reward, share: float) -> None:
+        self._reward, self._share = reward, share
+        self._sizes: dict[int, tuple[Tensor, Tensor]] = {}
+
+    def __call__(self, said: Said, clean: Tensor, positions: Tensor, away: Tensor) -> Tensor:
+        """What to add to `away` [B, C, F, h, w], the gradient at `clean`."""
+        more = self._reward.gradient(clean, said, positions)
+        now = away.norm(), more.norm()
+        kind = clean.shape[2]
+        held = self._sizes.get(kind, now)
+        self._sizes[kind] = held[0].lerp(now[0], PRAISE_NEW), held[1].lerp(now[1], PRAISE_NEW)
+        other, own = self._sizes[kind]
+        return self._share * other / own.clamp(min=1e-12) * more
+
+
 class Matching(Distillation):
     """`Distillation` by `Match`; `<folder>/<resume>` has to be a few-step student already."""
 
@@ -106,10 +137,15 @@ class Matching(Distillation):
         self.fake.text_encoder.requires_grad_(False)
         self._fake_optimizer = Optimizer([self.fake.transformer], lr=args.fake_lr, weight_decay=0.0)
         self._updates = args.fake_updates
+        self._reward = Reward.load(args.folder, self.teacher, self._pieces) if args.reward else None
+        self._praise = Praise(self._reward, args.reward) if self._reward else None
 
     def _lesson(self, batch: Batch) -> Match:
-        known = self.student, self.teacher, self._prompts(batch), self.few, batch.positions, self._pieces
-        return Match(*known, fake=self.fake, update=self._learn_fake, updates=self._updates)
+        prompts, praise = self._prompts(batch), None
+        if self._reward and self._praise:
+            praise = partial(self._praise, self._reward.said(prompts.embeds, batch.token_ids))
+        known = self.student, self.teacher, prompts, self.few, batch.positions, self._pieces
+        return Match(*known, fake=self.fake, update=self._learn_fake, updates=self._updates, praise=praise)
 
     def _learn_fake(self, loss: Tensor) -> None:
         loss.backward()
@@ -122,6 +158,9 @@ def main() -> None:
     parser = distill.new_parser(__doc__)
     parser.add_argument("--fake-lr", type=float, default=8e-4)
     parser.add_argument("--fake-updates", type=int, default=2, help="of the second network for each block")
+    parser.add_argument(
+        "--reward", type=float, default=0.0, help="norm of the reward's gradient, relative to the matching's; 0: none"
+    )
     distill.run(parser.parse_args(), Matching)
 
 

@@ -1,0 +1,249 @@
+"""Stage 2c: a reward for showing what is said: heads that read captions, and heads that read latents.
+
+Owns both kinds of heads, their training and what a clip loses by them. Does not know how clips are made. What a caption
+says is read from its embeddings (`training.text_encoder.Reader`); what latents show is read from the layers of the
+frozen teacher, which is given the empty caption, so that it can tell nothing but what it sees, and latents noised to a
+random level, so that no single cell decides. Both learn from the world alone. Stage 3b then adds the gradient with
+which its clips would be read as their captions are (reward feedback learning, arXiv 2304.05977): a student can become
+better than its teacher where the teacher itself does not listen. `bench.quality` reads pixels with judges of its own,
+which were never trained with these.
+
+    python -m training.reward --minutes 6 --folder .train/run --tokenizer .train/tokenizer
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import random
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+from transformers import AutoTokenizer
+
+from training.config import BLOCK_LATENTS
+from training.flow import noised, timesteps
+from training.forward import Pieces, cached_forward
+from training.latents import END_TOKEN, Batch, LatentRing
+from training.networks import Networks, embed_prompts, load_networks
+from training.optimizer import Optimizer
+from training.session import Clock, Log, Means, Session, learning_rate_factor, load, save
+from training.supply import batch_size, new_supply_parser, supply
+from training.text_encoder import CLASSES, Captions, Reader, reading_loss
+from training.vae import load_vae
+
+REWARD_FILE = "reward.pt"
+HIGHEST_SIGMA = 0.7
+"""Of the noise on what is read: above it small subjects do not show."""
+EVERY_LAYER = 2
+GLIMPSES = 4
+"""Places that a head gathers from."""
+SURE = 0.9
+"""Probability from which on a caption counts as saying something."""
+MOVING = frozenset({"motion", "camera", "pace"})
+"""A single picture does not show them."""
+CAPTIONS_SHARE = 0.2
+"""Of the time: what captions say."""
+DRAW_EVERY = 10
+TEST_DRAWINGS = 4
+
+
+class ClipReader(nn.Module):
+    """By attribute, an answer from `GLIMPSES` attentions over the teacher's layers and from their mean.
+
+    Args:
+        width: D of the teacher's layers.
+        count: of the layers.
+    """
+
+    def __init__(self, width: int, count: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(width, elementwise_affine=False)
+        self.mix = nn.Linear(count * width, width)
+        self.look = nn.Linear(width, len(CLASSES) * GLIMPSES)
+        self.heads = nn.ModuleDict(
+            {
+                name: nn.Sequential(nn.Linear((GLIMPSES + 1) * width, width), nn.GELU(), nn.Linear(width, len(values)))
+                for name, values in CLASSES.items()
+            }
+        )
+
+    def forward(self, layers: list[Tensor], latents: int) -> dict[str, Tensor]:
+        """Layers, each [B * latents, tokens, D], to logits by attribute, [B, classes]."""
+        x = F.gelu(self.mix(torch.cat([self.norm(layer) for layer in layers], 2)))
+        x = x.unflatten(0, (-1, latents)).flatten(1, 2)
+        where = self.look(x).float().softmax(1).unflatten(2, (len(CLASSES), GLIMPSES))
+        looked = torch.einsum("bnag,bnd->bagd", where.to(x.dtype), x).flatten(2)
+        mean = x.mean(1)
+        return {name: head(torch.cat([looked[:, at], mean], 1)) for at, (name, head) in enumerate(self.heads.items())}
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What captions say: classes [B, attributes] int64 in the order of `CLASSES`, and where they say something."""
+
+    labels: Tensor
+    known: Tensor
+
+
+class Reward:
+    """The heads over one teacher."""
+
+    def __init__(self, teacher: Networks, pieces: Pieces) -> None:
+        self._teacher, self._pieces = teacher, pieces
+        blocks, text_dim = teacher.transformer.blocks, int(teacher.transformer.config.text_dim)
+        device = next(teacher.transformer.parameters()).device
+        self.text = Reader(text_dim).to(device)
+        self.clips = ClipReader(blocks[0].attn1.to_q.in_features, len(blocks) // EVERY_LAYER).to(device)
+
+    @classmethod
+    def load(cls, folder: Path, teacher: Networks, pieces: Pieces) -> Reward:
+        """Read what `save` wrote."""
+        made, states = cls(teacher, pieces), load(folder / REWARD_FILE)
+        made.text.load_state_dict(states["text"])
+        made.clips.load_state_dict(states["clips"])
+        return made
+
+    def save(self, folder: Path) -> None:
+        """Write both kinds of heads to `<folder>/reward.pt`."""
+        save(folder / REWARD_FILE, {"text": self.text.state_dict(), "clips": self.clips.state_dict()})
+
+    @torch.no_grad()
+    def said(self, embeds: Tensor, token_ids: Tensor) -> Said:
+        """Read captions: embeddings [B, T, D] and ids [B, T]."""
+        logits = self.text(embeds, token_ids)
+        sure = [logits[name].float().softmax(1).max(1) for name in CLASSES]
+        labels = torch.stack([best.indices for best in sure], 1)
+        return Said(labels, torch.stack([best.values > SURE for best in sure], 1))
+
+    def read(self, latents: Tensor, positions: Tensor) -> dict[str, Tensor]:
+        """What noised latents show.
+
+        Args:
+            latents: [B, C, F, h, w], normalised: a first frame or a block.
+            positions: [B, F] in their clip.
+
+        Returns:
+            Logits by attribute, [B, classes].
+        """
+        sigmas = HIGHEST_SIGMA * torch.rand(len(latents), 1, device=latents.device).expand(-1, latents.shape[2])
+        noisy = noised(latents, torch.randn_like(latents), sigmas)
+        empty = torch.zeros(len(latents), 2, dtype=torch.long, device=latents.device)
+        empty[:, 0] = END_TOKEN
+        layers: list[Tensor] = []
+        inputs = noisy, timesteps(sigmas), embed_prompts(self._teacher.text_encoder, empty), positions
+        cached_forward(self._teacher.transformer, *inputs, pieces=self._pieces, layers=layers)
+        return self.clips(layers[EVERY_LAYER - 1 :: EVERY_LAYER], latents.shape[2])
+
+    def loss(self, logits: dict[str, Tensor], said: Said) -> Tensor:
+        """Cross-entropy of what is shown against what is said, the mean over all that is said."""
+        losses = [
+            F.cross_entropy(logits[name].float(), said.labels[:, at], reduction="none")
+            for at, name in enumerate(CLASSES)
+        ]
+        return (torch.stack(losses, 1) * said.known).sum() / said.known.sum().clamp(min=1)
+
+    def gradient(self, made: Tensor, said: Said, positions: Tensor) -> Tensor:
+        """Of the loss with regard to latents; arguments as of `read`."""
+        with torch.enable_grad():
+            latents = made.detach().requires_grad_()
+            return torch.autograd.grad(self.loss(self.read(latents, positions), _visible(said, latents)), latents)[0]
+
+
+def _visible(said: Said, latents: Tensor) -> Said:
+    """Without what a single picture does not show."""
+    if latents.shape[2] > 1:
+        return said
+    shows = torch.tensor([name not in MOVING for name in CLASSES], device=latents.device)
+    return Said(said.labels, said.known & shows)
+
+
+def main() -> None:
+    """Train until the time is up; the heads go to `<folder>/reward.pt`, how often they are right to reward.jsonl."""
+    parser = new_supply_parser(__doc__)
+    parser.add_argument("--lr", type=float, default=2e-3)
+    parser.add_argument("--images-share", type=float, default=0.5, help="of the steps: first frames alone")
+    parser.add_argument("--captions", type=int, default=1024, help="read at once")
+    args = parser.parse_args()
+    clock, session, chance = Clock(args.minutes), Session.start(args.seed), random.Random(args.seed)
+    teacher = load_networks(args.folder / "flow", session.device).requires_grad_(False)
+    pieces = Pieces.plain() if args.compile == "no" else Pieces.compiled(dynamic=args.compile == "dynamic")
+    reward, log = Reward(teacher, pieces), Log(args.folder / "reward.jsonl")
+    _read_captions(args, reward, teacher, clock, log)
+    vae = load_vae(args.folder, session.device)
+    supplies = {images: supply(args, session, vae, images=images) for images in (True, False)}
+    optimizer, kept, step = Optimizer([reward.clips], lr=args.lr, weight_decay=0.01), Means(), 0
+    began = clock.fraction
+    while clock.fraction < 1 and step < args.max_steps:
+        images = chance.random() < args.images_share
+        ring = chance.choice(supplies[images].rings)
+        loss = _shown(reward, teacher, _part(args, ring, chance))[0]
+        loss.backward()
+        optimizer.step(learning_rate_factor((clock.fraction - began) / (1 - began)))
+        kept.add("image" if images else "block", loss)
+        step += 1
+        if step % DRAW_EVERY == 0:
+            supplies[chance.random() < args.images_share].refresh(chance)
+        if step % 100 == 0:
+            log.write(step=step, seconds=clock.seconds, **kept.take())
+    reward.save(args.folder)
+    for images, held in supplies.items():
+        new = LatentRing(held.rings[0].size, TEST_DRAWINGS * 8 * args.clips, session.device, images=images)
+        for _ in range(TEST_DRAWINGS):
+            new.add(vae, next(held.drawings))
+        with torch.no_grad():
+            logits, said = _shown(reward, teacher, _part(args, new, chance))[1:]
+        log.write(kind="images" if images else "blocks", **_accuracy(logits, said))
+
+
+def _read_captions(args: argparse.Namespace, reward: Reward, teacher: Networks, clock: Clock, log: Log) -> None:
+    """Teach the captions' heads; the encoder stays as it is."""
+    captions = Captions(AutoTokenizer.from_pretrained(args.tokenizer), args.captions, args.seed, others=True)
+    batches = iter(DataLoader(captions, batch_size=None, num_workers=args.workers))
+    optimizer, step = Optimizer([reward.text], lr=args.lr), 0
+    device, losses = next(reward.text.parameters()).device, dict[str, Tensor]()
+    while clock.fraction < CAPTIONS_SHARE and step < args.max_steps:
+        ids, labels = (tensor.to(device) for tensor in next(batches))
+        with torch.no_grad():
+            embeds = embed_prompts(teacher.text_encoder, ids)
+        losses = reading_loss(reward.text(embeds, ids), labels)
+        torch.stack(list(losses.values())).sum().backward()
+        optimizer.step(learning_rate_factor(clock.fraction / CAPTIONS_SHARE))
+        step += 1
+    log.write(captions=step, seconds=clock.seconds, **{name: float(loss.detach()) for name, loss in losses.items()})
+
+
+def _part(args: argparse.Namespace, ring: LatentRing, chance: random.Random) -> Batch:
+    """Samples, of clips one of their later blocks."""
+    batch = ring.batch(batch_size(args, ring), drop_captions=0.0)
+    if ring.images:
+        return batch
+    first = 1 + BLOCK_LATENTS * chance.randrange((batch.latents.shape[2] - 1) // BLOCK_LATENTS)
+    at = slice(first, first + BLOCK_LATENTS)
+    return dataclasses.replace(batch, latents=batch.latents[:, :, at], positions=batch.positions[:, at])
+
+
+def _shown(reward: Reward, teacher: Networks, batch: Batch) -> tuple[Tensor, dict[str, Tensor], Said]:
+    """Loss, logits and what the captions say."""
+    device = batch.latents.device
+    with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
+        with torch.no_grad():
+            said = reward.said(embed_prompts(teacher.text_encoder, batch.token_ids), batch.token_ids)
+        said = _visible(said, batch.latents)
+        logits = reward.read(batch.latents, batch.positions)
+        return reward.loss(logits, said), logits, said
+
+
+def _accuracy(logits: dict[str, Tensor], said: Said) -> dict[str, float]:
+    """By attribute, of what captions say the share that latents are read to show."""
+    right = torch.stack([logits[name].argmax(1) for name in CLASSES], 1) == said.labels
+    shares = (right & said.known).sum(0) / said.known.sum(0).clamp(min=1)
+    return dict(zip(CLASSES, shares.tolist(), strict=True))
+
+
+if __name__ == "__main__":
+    main()
