@@ -1,19 +1,20 @@
-"""Stage 2c: a reward for showing what is said: heads that read captions, and heads that read latents.
+"""Stage 2c: a reward for showing what is said: one network reads captions, another reads latents.
 
-Owns both kinds of heads, their training and what a clip loses by them. Does not know how clips are made. What a caption
-says is read from its embeddings (`training.text_encoder.Reader`); what latents show is read from the layers of the
-frozen teacher, which is given the empty caption, so that it can tell nothing but what it sees, and latents noised to a
-random level, so that no single cell decides. Both learn from the world alone. Stage 3b then adds the gradient with
+Owns both, their training and what a clip loses by them. Does not know how clips are made. What a caption says is read
+from its embeddings (`training.text_encoder.Reader`); what latents show is read by a copy of the teacher with heads on
+its layers. It is given the empty caption, so that it can tell nothing but what it sees, and latents noised to a random
+level, so that no single cell decides. Both learn from the world alone. Stage 3b then adds the gradient with
 which its clips would be read as their captions are (reward feedback learning, arXiv 2304.05977): a student can become
 better than its teacher where the teacher itself does not listen. `bench.quality` reads pixels with judges of its own,
 which were never trained with these.
 
-    python -m training.reward --minutes 6 --folder .train/run --tokenizer .train/tokenizer
+    training/launch.sh training.reward --minutes 5 --folder .train/run --tokenizer .train/tokenizer
 """
 
 from __future__ import annotations
 
 import argparse
+import copy
 import dataclasses
 import random
 from dataclasses import dataclass
@@ -91,12 +92,13 @@ class Said:
 
 
 class Reward:
-    """The heads over one teacher."""
+    """What reads captions, and what reads latents; both begin from one teacher, which stays as it is."""
 
     def __init__(self, teacher: Networks, pieces: Pieces) -> None:
-        self._teacher, self._pieces = teacher, pieces
-        blocks, text_dim = teacher.transformer.blocks, int(teacher.transformer.config.text_dim)
-        device = next(teacher.transformer.parameters()).device
+        self._encoder, self._pieces = teacher.text_encoder, pieces
+        self.sees = copy.deepcopy(teacher.transformer)
+        blocks, text_dim = self.sees.blocks, int(self.sees.config.text_dim)
+        device = next(self.sees.parameters()).device
         self.text = Reader(text_dim).to(device)
         self.clips = ClipReader(blocks[0].attn1.to_q.in_features, len(blocks) // EVERY_LAYER).to(device)
 
@@ -104,13 +106,22 @@ class Reward:
     def load(cls, folder: Path, teacher: Networks, pieces: Pieces) -> Reward:
         """Read what `save` wrote."""
         made, states = cls(teacher, pieces), load(folder / REWARD_FILE)
-        made.text.load_state_dict(states["text"])
-        made.clips.load_state_dict(states["clips"])
+        for name, module in made.modules.items():
+            module.load_state_dict({key: value.float() for key, value in states[name].items()})
         return made
 
     def save(self, folder: Path) -> None:
-        """Write both kinds of heads to `<folder>/reward.pt`."""
-        save(folder / REWARD_FILE, {"text": self.text.state_dict(), "clips": self.clips.state_dict()})
+        """Write all to `<folder>/reward.pt`, in half precision."""
+        halves = {
+            name: {key: value.half() for key, value in module.state_dict().items()}
+            for name, module in self.modules.items()
+        }
+        save(folder / REWARD_FILE, halves)
+
+    @property
+    def modules(self) -> dict[str, nn.Module]:
+        """What is trained, by name."""
+        return {"text": self.text, "sees": self.sees, "clips": self.clips}
 
     @torch.no_grad()
     def said(self, embeds: Tensor, token_ids: Tensor) -> Said:
@@ -135,8 +146,8 @@ class Reward:
         empty = torch.zeros(len(latents), 2, dtype=torch.long, device=latents.device)
         empty[:, 0] = END_TOKEN
         layers: list[Tensor] = []
-        inputs = noisy, timesteps(sigmas), embed_prompts(self._teacher.text_encoder, empty), positions
-        cached_forward(self._teacher.transformer, *inputs, pieces=self._pieces, layers=layers)
+        inputs = noisy, timesteps(sigmas), embed_prompts(self._encoder, empty), positions
+        cached_forward(self.sees, *inputs, pieces=self._pieces, layers=layers)
         return self.clips(layers[EVERY_LAYER - 1 :: EVERY_LAYER], latents.shape[2])
 
     def loss(self, logits: dict[str, Tensor], said: Said) -> Tensor:
@@ -163,58 +174,73 @@ def _visible(said: Said, latents: Tensor) -> Said:
 
 
 def main() -> None:
-    """Train until the time is up; the heads go to `<folder>/reward.pt`, how often they are right to reward.jsonl."""
+    """Train until the time is up; `<folder>/reward.pt` is written, how often it is right goes to reward.jsonl."""
     parser = new_supply_parser(__doc__)
-    parser.add_argument("--lr", type=float, default=2e-3)
+    parser.add_argument("--lr", type=float, default=2e-3, help="of the heads")
+    parser.add_argument("--sees-lr", type=float, default=6e-4, help="of the teacher's copy")
     parser.add_argument("--images-share", type=float, default=0.5, help="of the steps: first frames alone")
     parser.add_argument("--captions", type=int, default=1024, help="read at once")
     args = parser.parse_args()
     clock, session, chance = Clock(args.minutes), Session.start(args.seed), random.Random(args.seed)
-    teacher = load_networks(args.folder / "flow", session.device).requires_grad_(False)
+    teacher = load_networks(args.folder / "flow", session.device)
+    teacher.text_encoder.requires_grad_(False)
     pieces = Pieces.plain() if args.compile == "no" else Pieces.compiled(dynamic=args.compile == "dynamic")
-    reward, log = Reward(teacher, pieces), Log(args.folder / "reward.jsonl")
-    _read_captions(args, reward, teacher, clock, log)
+    reward, log = Reward(teacher, pieces), Log(args.folder / "reward.jsonl" if session.is_main else None)
+    for module in reward.modules.values():
+        session.broadcast(module)
+    _read_captions(args, reward, teacher, session, clock, log)
     vae = load_vae(args.folder, session.device)
     supplies = {images: supply(args, session, vae, images=images) for images in (True, False)}
-    optimizer, kept, step = Optimizer([reward.clips], lr=args.lr, weight_decay=0.01), Means(), 0
-    began = clock.fraction
-    while clock.fraction < 1 and step < args.max_steps:
+    optimizers = [Optimizer([reward.clips], lr=args.lr), Optimizer([reward.sees], lr=args.sees_lr)]
+    kept, step, began, fraction = Means(), 0, clock.fraction, 0.0
+    while fraction < 1 and step < args.max_steps:
         images = chance.random() < args.images_share
         ring = chance.choice(supplies[images].rings)
         loss = _shown(reward, teacher, _part(args, ring, chance))[0]
         loss.backward()
-        optimizer.step(learning_rate_factor((clock.fraction - began) / (1 - began)))
+        for optimizer in optimizers:
+            session.average_gradients(optimizer.parameters)
+            optimizer.step(learning_rate_factor(fraction))
         kept.add("image" if images else "block", loss)
         step += 1
         if step % DRAW_EVERY == 0:
             supplies[chance.random() < args.images_share].refresh(chance)
-        if step % 100 == 0:
+            fraction = session.agree((clock.fraction - began) / (1 - began))
+        if session.is_main and step % 100 == 0:
             log.write(step=step, seconds=clock.seconds, **kept.take())
-    reward.save(args.folder)
-    for images, held in supplies.items():
-        new = LatentRing(held.rings[0].size, TEST_DRAWINGS * 8 * args.clips, session.device, images=images)
-        for _ in range(TEST_DRAWINGS):
-            new.add(vae, next(held.drawings))
-        with torch.no_grad():
-            logits, said = _shown(reward, teacher, _part(args, new, chance))[1:]
-        log.write(kind="images" if images else "blocks", **_accuracy(logits, said))
+    if session.is_main:
+        reward.save(args.folder)
+        for images, held in supplies.items():
+            new = LatentRing(held.rings[0].size, TEST_DRAWINGS * 8 * args.clips, session.device, images=images)
+            for _ in range(TEST_DRAWINGS):
+                new.add(vae, next(held.drawings))
+            with torch.no_grad():
+                logits, said = _shown(reward, teacher, _part(args, new, chance))[1:]
+            log.write(kind="images" if images else "blocks", **_accuracy(logits, said))
+    session.finish()
 
 
-def _read_captions(args: argparse.Namespace, reward: Reward, teacher: Networks, clock: Clock, log: Log) -> None:
-    """Teach the captions' heads; the encoder stays as it is."""
-    captions = Captions(AutoTokenizer.from_pretrained(args.tokenizer), args.captions, args.seed, others=True)
+def _read_captions(
+    args: argparse.Namespace, reward: Reward, teacher: Networks, session: Session, clock: Clock, log: Log
+) -> None:
+    """Teach what reads captions; the encoder stays as it is."""
+    seed = args.seed * 1000 + session.rank
+    captions = Captions(AutoTokenizer.from_pretrained(args.tokenizer), args.captions, seed, others=True)
     batches = iter(DataLoader(captions, batch_size=None, num_workers=args.workers))
-    optimizer, step = Optimizer([reward.text], lr=args.lr), 0
-    device, losses = next(reward.text.parameters()).device, dict[str, Tensor]()
-    while clock.fraction < CAPTIONS_SHARE and step < args.max_steps:
-        ids, labels = (tensor.to(device) for tensor in next(batches))
+    optimizer, step, share = Optimizer([reward.text], lr=args.lr), 0, 0.0
+    losses: dict[str, Tensor] = {}
+    while share < 1 and step < args.max_steps:
+        ids, labels = (tensor.to(session.device) for tensor in next(batches))
         with torch.no_grad():
             embeds = embed_prompts(teacher.text_encoder, ids)
         losses = reading_loss(reward.text(embeds, ids), labels)
         torch.stack(list(losses.values())).sum().backward()
-        optimizer.step(learning_rate_factor(clock.fraction / CAPTIONS_SHARE))
+        session.average_gradients(optimizer.parameters)
+        optimizer.step(learning_rate_factor(share))
         step += 1
-    log.write(captions=step, seconds=clock.seconds, **{name: float(loss.detach()) for name, loss in losses.items()})
+        share = session.agree(clock.fraction / CAPTIONS_SHARE)
+    if session.is_main:
+        log.write(captions=step, seconds=clock.seconds, **{name: float(loss.detach()) for name, loss in losses.items()})
 
 
 def _part(args: argparse.Namespace, ring: LatentRing, chance: random.Random) -> Batch:

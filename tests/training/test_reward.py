@@ -1,4 +1,4 @@
-"""The reward's heads learn what clips show, and its gradient makes clips show what is said."""
+"""The reward learns what clips show, and its gradient makes clips show what is said."""
 
 from __future__ import annotations
 
@@ -97,11 +97,12 @@ def test_captions_count_where_they_are_read_surely(reward: Reward) -> None:
     assert said.labels[:, list(CLASSES).index("weather")].tolist() == [2, 2]
 
 
-def test_heads_are_the_same_after_a_file(reward: Reward, teacher: Networks, tmp_path: Path) -> None:
+def test_a_file_holds_all_of_it_in_half_precision(reward: Reward, teacher: Networks, tmp_path: Path) -> None:
     reward.save(tmp_path)
     again = Reward.load(tmp_path, teacher, Pieces.plain())
-    old, new = (made.clips.state_dict() | made.text.state_dict() for made in (reward, again))
-    assert all(torch.equal(old[name], new[name]) for name in old)
+    for name, module in reward.modules.items():
+        old, new = module.state_dict(), again.modules[name].state_dict()
+        assert all(torch.equal(old[key].half(), new[key].half()) for key in old)
 
 
 def test_praise_has_the_asked_size(reward: Reward) -> None:
