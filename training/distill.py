@@ -208,7 +208,7 @@ class Distillation:
         self._pieces = Pieces.plain() if args.compile == "no" else Pieces.compiled(dynamic=args.compile == "dynamic")
         self._optimizer = Optimizer([self.student.transformer], lr=args.lr, weight_decay=0.0)
         self.average = Average(self.student.transformer, args.average)
-        self._session, self._factor = session, 0.0
+        self._session = session
         self._critic = Critic(self.teacher, session, self._pieces, args.critic_lr) if args.critic else None
         self._critic_share, self.critic_loss = args.critic, torch.zeros(())
 
@@ -224,7 +224,6 @@ class Distillation:
             ahead: blocks of the student's that only stand in front.
         """
         real, device, length = batch.latents, batch.latents.device, batch.positions.shape[1]
-        self._factor = factor
         losses: list[Tensor] = []
         with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
             lesson = self._lesson(batch)

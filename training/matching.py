@@ -12,6 +12,7 @@ distillation, arXiv 2311.18828 and 2405.14867; on a model's own roll-outs, arXiv
 from __future__ import annotations
 
 import argparse
+import random
 from collections.abc import Callable
 from functools import partial
 
@@ -136,7 +137,7 @@ class Matching(Distillation):
         self.fake = load_networks(args.folder / "flow", session.device)
         self.fake.text_encoder.requires_grad_(False)
         self._fake_optimizer = Optimizer([self.fake.transformer], lr=args.fake_lr, weight_decay=0.0)
-        self._updates = args.fake_updates
+        self._updates, self._alone, self._fake_factor = args.fake_updates, args.fake_first, 0.0
         self._reward = Reward.load(args.folder, self.teacher, self._pieces) if args.reward else None
         self._praise = Praise(self._reward, args.reward) if self._reward else None
 
@@ -147,10 +148,19 @@ class Matching(Distillation):
         known = self.student, self.teacher, prompts, self.few, batch.positions, self._pieces
         return Match(*known, fake=self.fake, update=self._learn_fake, updates=self._updates, praise=praise)
 
+    def step(
+        self, batch: Batch, chance: random.Random, *, factor: float, real_context: bool = False, ahead: int = 0
+    ) -> Tensor:
+        """As `Distillation.step`; while the second network still knows the teacher alone, the student stands still."""
+        self._fake_factor = min(1.0, 2 * factor)  # slows down later than the student that it follows
+        factor = 0.0 if self._alone > 0 else factor
+        self._alone -= 1
+        return super().step(batch, chance, factor=factor, real_context=real_context, ahead=ahead)
+
     def _learn_fake(self, loss: Tensor) -> None:
         loss.backward()
         self._session.average_gradients(self._fake_optimizer.parameters)
-        self._fake_optimizer.step(min(1.0, 2 * self._factor))  # slows down later than the student that it follows
+        self._fake_optimizer.step(self._fake_factor)
 
 
 def main() -> None:
@@ -158,6 +168,7 @@ def main() -> None:
     parser = distill.new_parser(__doc__)
     parser.add_argument("--fake-lr", type=float, default=8e-4)
     parser.add_argument("--fake-updates", type=int, default=2, help="of the second network for each block")
+    parser.add_argument("--fake-first", type=int, default=12, help="steps in which the second network learns alone")
     parser.add_argument(
         "--reward", type=float, default=0.0, help="norm of the reward's gradient, relative to the matching's; 0: none"
     )

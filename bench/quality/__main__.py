@@ -141,7 +141,10 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--sheets", type=Path, default=RESULTS / "quality_sheets")
     add_save(parser)
-    return parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
+    if options.seeds < 1:
+        parser.error(f"--seeds: {options.seeds}; at least 1")
+    return options
 
 
 def _maker(options: argparse.Namespace, device: torch.device) -> tuple[Maker, AutoencoderKLWan]:
