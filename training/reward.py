@@ -180,15 +180,18 @@ def main() -> None:
     parser.add_argument("--sees-lr", type=float, default=6e-4, help="of the teacher's copy")
     parser.add_argument("--images-share", type=float, default=0.5, help="of the steps: first frames alone")
     parser.add_argument("--captions", type=int, default=1024, help="read at once")
+    parser.add_argument("--resume", action="store_true", help="go on with the run's reward; captions are read already")
     args = parser.parse_args()
     clock, session, chance = Clock(args.minutes), Session.start(args.seed), random.Random(args.seed)
     teacher = load_networks(args.folder / "flow", session.device)
     teacher.text_encoder.requires_grad_(False)
     pieces = Pieces.plain() if args.compile == "no" else Pieces.compiled(dynamic=args.compile == "dynamic")
-    reward, log = Reward(teacher, pieces), Log(args.folder / "reward.jsonl" if session.is_main else None)
+    log = Log(args.folder / "reward.jsonl" if session.is_main else None)
+    reward = Reward.load(args.folder, teacher, pieces) if args.resume else Reward(teacher, pieces)
     for module in reward.modules.values():
         session.broadcast(module)
-    _read_captions(args, reward, teacher, session, clock, log)
+    if not args.resume:
+        _read_captions(args, reward, teacher, session, clock, log)
     vae = load_vae(args.folder, session.device)
     supplies = {images: supply(args, session, vae, images=images) for images in (True, False)}
     optimizers = [Optimizer([reward.clips], lr=args.lr), Optimizer([reward.sees], lr=args.sees_lr)]

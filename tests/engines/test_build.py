@@ -94,7 +94,7 @@ def test_every_engine_compiles_ahead_of_time(
 
 
 def test_what_plans_take(tiny_folder: Path, shapes: Shapes, exported: Callable[..., None], tmp_path: Path) -> None:
-    options = build.options_for(tiny_folder, "sm89", profiles="each", shapes=shapes)
+    options = build.options_for(tiny_folder, "sm89", precision="bf16", profiles="each", shapes=shapes)
     exported(options, "transformer", graph := tmp_path / "graph.onnx")
     each = {spec.name: _ranges(spec, graph) for spec in plan_specs(options, "transformer")}
     assert len(each) == len(shapes.sizes) * len(shapes.blocks)
@@ -109,7 +109,7 @@ def test_what_plans_take(tiny_folder: Path, shapes: Shapes, exported: Callable[.
 
 def test_sizes_that_are_one_in_latents_share_a_plan(tiny_folder: Path) -> None:
     shapes = read_shapes(tiny_folder, frame_sizes=((96, 64), (96, 60)))
-    options = build.options_for(tiny_folder, "sm89", profiles="each", shapes=shapes)
+    options = build.options_for(tiny_folder, "sm89", precision="bf16", profiles="each", shapes=shapes)
     assert [spec.name for spec in plan_specs(options, "vae_next")] == ["vae_next-4x6"]
 
 
@@ -130,7 +130,7 @@ def test_each_shape_has_a_plan_of_its_own(
     monkeypatch.setattr(build, "_export", export)
     monkeypatch.setattr(cache, "report", lambda _, percent: percentages.append(percent))
     shapes = read_shapes(tiny_folder, frame_sizes=SIZES, blocks=((1, 0), (3, 4)))
-    options = build.options_for(tiny_folder, "sm89", profiles="each", shapes=shapes)
+    options = build.options_for(tiny_folder, "sm89", precision="bf16", profiles="each", shapes=shapes)
     built: list[build.Built] = []
     folder = build.build(options, library, root=tmp_path, observe=built.append)
     steps = ["transformer-1x4x6+0", "transformer-1x6x4+0", "transformer-3x4x6+4", "transformer-3x6x4+4"]

@@ -76,7 +76,8 @@ def test_from_nothing_to_a_pipeline(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     few = ("--tokenizer", words, "--sizes", "64x64", "--tokens", 40, "--clips", 1, "--drawings", 1, "--workers", 0)
     _run(monkeypatch, vae, *run, "--max-steps", 1, *small, "--decoder-only", "--emphasis", 4)
     _run(monkeypatch, distill, *run, *few, "--max-steps", 4, "--substeps", 2, "--steps", 2, "--critic", 0.5)
-    _run(monkeypatch, reward, *run, *few, "--max-steps", 10, "--captions", 8)
+    for more in ((), ("--resume",)):
+        _run(monkeypatch, reward, *run, *few, "--max-steps", 10, "--captions", 8, *more)
     matched = ("--max-steps", 8, "--steps", 2, "--resume", "few", "--ahead", 2, "--reward", 0.5, "--fake-first", 2)
     _run(monkeypatch, matching, *run, *few, *matched)
     packed = tmp_path / "packed"
