@@ -113,7 +113,7 @@ class Reward:
     def save(self, folder: Path) -> None:
         """Write all to `<folder>/reward.pt`, in half precision."""
         halves = {
-            name: {key: value.half() for key, value in module.state_dict().items()}
+            name: {key: value.half().cpu() for key, value in module.state_dict().items()}
             for name, module in self.modules.items()
         }
         save(folder / REWARD_FILE, halves)
