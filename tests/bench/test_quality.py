@@ -132,6 +132,12 @@ def test_only_wide_pictures(capsys: pytest.CaptureFixture[str]) -> None:
     assert "one of scores" in said
 
 
+def test_no_clip_of_a_prompt_is_none_to_read(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        command.main(["--seeds", "0"])
+    assert "--seeds: 0; at least 1" in capsys.readouterr().err
+
+
 def test_weight_cases_are_prompts_about_one_class() -> None:
     for case in WEIGHT_CASES:
         assert case.value in HEADS[case.head]
