@@ -11,21 +11,11 @@ from torch import Tensor
 from training import config
 from training.forward import Pieces
 from training.matching import Praise
-from training.networks import Networks, new_networks
+from training.networks import Networks
 from training.reward import MOVING, Reward, Said
 from training.text_encoder import CLASSES
 
 POSITIONS = torch.arange(3).expand(8, -1)
-
-
-@pytest.fixture
-def teacher(monkeypatch: pytest.MonkeyPatch) -> Networks:
-    monkeypatch.setattr(
-        config, "TEXT_ENCODER", config.TEXT_ENCODER | {"d_model": 16, "d_kv": 8, "d_ff": 16, "num_layers": 1}
-    )
-    torch.manual_seed(0)
-    tiny = {"num_attention_heads": 2, "attention_head_dim": 16, "ffn_dim": 32, "num_layers": 2, "text_dim": 16}
-    return new_networks(100, transformer=tiny)
 
 
 @pytest.fixture
