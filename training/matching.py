@@ -118,7 +118,11 @@ class Praise:
         self._reward, self._share = reward, share
         self._sizes: dict[int, tuple[Tensor, Tensor]] = {}
 
-    def __call__(self, said: Said, clean: Tensor, positions: Tensor, away: Tensor) -> Tensor:
+    def of(self, prompts: Prompts, token_ids: Tensor) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
+        """What `Match` takes, for one batch: prompts with their ids [B, T]."""
+        return partial(self._more, self._reward.said(prompts.embeds, token_ids))
+
+    def _more(self, said: Said, clean: Tensor, positions: Tensor, away: Tensor) -> Tensor:
         """What to add to `away` [B, C, F, h, w], the gradient at `clean`."""
         more = self._reward.gradient(clean, said, positions)
         now = away.norm(), more.norm()
@@ -138,13 +142,12 @@ class Matching(Distillation):
         self.fake.text_encoder.requires_grad_(False)
         self._fake_optimizer = Optimizer([self.fake.transformer], lr=args.fake_lr, weight_decay=0.0)
         self._updates, self._alone, self._fake_factor = args.fake_updates, args.fake_first, 0.0
-        self._reward = Reward.load(args.folder, self.teacher, self._pieces) if args.reward else None
-        self._praise = Praise(self._reward, args.reward) if self._reward else None
+        reward = Reward.load(args.folder, self.teacher, self._pieces) if args.reward else None
+        self._praise = Praise(reward, args.reward) if reward else None
 
     def _lesson(self, batch: Batch) -> Match:
-        prompts, praise = self._prompts(batch), None
-        if self._reward and self._praise:
-            praise = partial(self._praise, self._reward.said(prompts.embeds, batch.token_ids))
+        prompts = self._prompts(batch)
+        praise = self._praise.of(prompts, batch.token_ids) if self._praise else None
         known = self.student, self.teacher, prompts, self.few, batch.positions, self._pieces
         return Match(*known, fake=self.fake, update=self._learn_fake, updates=self._updates, praise=praise)
 

@@ -41,6 +41,7 @@ REWARD_FILE = "reward.pt"
 HIGHEST_SIGMA = 0.7
 """Of the noise on what is read: above it small subjects do not show."""
 EVERY_LAYER = 2
+"""Of the reader's layers, which the heads look at."""
 GLIMPSES = 4
 """Places that a head gathers from."""
 SURE = 0.9
@@ -50,14 +51,16 @@ MOVING = frozenset({"motion", "camera", "pace"})
 CAPTIONS_SHARE = 0.2
 """Of the time: what captions say."""
 DRAW_EVERY = 10
+"""Steps between drawings of new samples and looks at the clock."""
 TEST_DRAWINGS = 4
+"""Of each kind, at the end, to say how often it is right."""
 
 
 class ClipReader(nn.Module):
-    """By attribute, an answer from `GLIMPSES` attentions over the teacher's layers and from their mean.
+    """By attribute, an answer from `GLIMPSES` attentions over a transformer's layers and from their mean.
 
     Args:
-        width: D of the teacher's layers.
+        width: D of the layers.
         count: of the layers.
     """
 
@@ -208,7 +211,7 @@ def main() -> None:
         step += 1
         if step % DRAW_EVERY == 0:
             supplies[chance.random() < args.images_share].refresh(chance)
-            fraction = session.agree((clock.fraction - began) / (1 - began))
+            fraction = session.agree((clock.fraction - began) / max(1e-6, 1 - began))
         if session.is_main and step % 100 == 0:
             log.write(step=step, seconds=clock.seconds, **kept.take())
     if session.is_main:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from training import config
+from training.distill import Prompts
 from training.forward import Pieces
 from training.matching import Praise
 from training.networks import Networks
@@ -95,9 +96,11 @@ def test_a_file_holds_all_of_it_in_half_precision(reward: Reward, teacher: Netwo
         assert all(torch.equal(old[key].half(), new[key].half()) for key in old)
 
 
-def test_praise_has_the_asked_size(reward: Reward) -> None:
+def test_praise_has_the_asked_size(reward: Reward, monkeypatch: pytest.MonkeyPatch) -> None:
     latents, said = _clips()
-    praise, away = Praise(reward, 0.25), torch.randn_like(latents)
-    added = praise(said, latents, POSITIONS, away)
+    monkeypatch.setattr(reward, "said", lambda *_: said)
+    told = Prompts(torch.randn(8, 5, 16), torch.randn(8, 5, 16))
+    praise, away = Praise(reward, 0.25).of(told, torch.ones(8, 5, dtype=torch.long)), torch.randn_like(latents)
+    added = praise(latents, POSITIONS, away)
     assert added.norm() == pytest.approx(0.25 * away.norm().item(), rel=1e-4)
-    assert praise(said, latents, POSITIONS, 3 * away).norm() < 0.5 * away.norm()  # the mean of sizes runs slowly
+    assert praise(latents, POSITIONS, 3 * away).norm() < 0.5 * away.norm()  # the mean of sizes runs slowly
