@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
+from diffusers import WanTransformer3DModel
 from torch import Tensor, nn
 
 from training.flow import noised, timesteps
@@ -90,13 +91,29 @@ class Critic:
         return F.softplus(-self.heads(self._see(made, embeds), embeds)).mean()
 
     def _see(self, latents: Tensor, embeds: Tensor) -> list[Tensor]:
-        sigmas = HIGHEST_SIGMA * torch.rand(len(latents), 1, device=latents.device)
-        noisy = noised(latents, torch.randn_like(latents), sigmas)
         positions = torch.zeros(1, 1, dtype=torch.long, device=latents.device)
-        layers: list[Tensor] = []
-        inputs = self._teacher.transformer, noisy, timesteps(sigmas), embeds, positions
-        cached_forward(*inputs, pieces=self._pieces, layers=layers)
-        return layers[EVERY_LAYER - 1 :: EVERY_LAYER]
+        return noised_layers(self._teacher.transformer, latents, embeds, positions, HIGHEST_SIGMA, self._pieces)
+
+
+def noised_layers(
+    model: WanTransformer3DModel, latents: Tensor, embeds: Tensor, positions: Tensor, highest: float, pieces: Pieces
+) -> list[Tensor]:
+    """What every `EVERY_LAYER`th layer makes of latents that are noised to a random level first.
+
+    Args:
+        latents: [B, C, F, h, w], normalised.
+        embeds: [B, T, text_dim].
+        positions: [B, F] or [1, F] in their clip.
+        highest: noise level that is reached at most; one level for all latents of a clip.
+
+    Returns:
+        Each [B * F, tokens, D].
+    """
+    sigmas = highest * torch.rand(len(latents), 1, device=latents.device).expand(-1, latents.shape[2])
+    noisy = noised(latents, torch.randn_like(latents), sigmas)
+    layers: list[Tensor] = []
+    cached_forward(model, noisy, timesteps(sigmas), embeds, positions, pieces=pieces, layers=layers)
+    return layers[EVERY_LAYER - 1 :: EVERY_LAYER]
 
 
 def add_scaled(parameters: list[nn.Parameter], loss: Tensor, ratio: float) -> None:

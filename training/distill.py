@@ -28,7 +28,7 @@ from training.config import BLOCK_LATENTS
 from training.critic import Critic, add_scaled
 from training.flow import timesteps
 from training.forward import KeysValues, Pieces, cached_forward
-from training.latents import END_TOKEN, FAR_BLOCKS, Batch
+from training.latents import FAR_BLOCKS, Batch, empty_ids
 from training.networks import Networks, embed_prompts, load_networks, save_networks
 from training.optimizer import Optimizer
 from training.sampler import context_of, joined, schedule, start
@@ -205,7 +205,7 @@ class Distillation:
         for networks in (self.teacher, self.student):
             networks.text_encoder.requires_grad_(False)
         self.few = Few(args.steps, args.shift, args.substeps, args.guidance)
-        self._pieces = Pieces.plain() if args.compile == "no" else Pieces.compiled(dynamic=args.compile == "dynamic")
+        self._pieces = Pieces.of(args.compile)
         self._optimizer = Optimizer([self.student.transformer], lr=args.lr, weight_decay=0.0)
         self.average = Average(self.student.transformer, args.average)
         self._session = session
@@ -266,10 +266,9 @@ class Distillation:
 
     @torch.no_grad()
     def _prompts(self, batch: Batch) -> Prompts:
-        empty_ids = torch.zeros_like(batch.token_ids[:1])
-        empty_ids[:, 0] = END_TOKEN
+        nothing = empty_ids(batch.token_ids.shape[1], batch.token_ids.device)
         embeds = embed_prompts(self.teacher.text_encoder, batch.token_ids)
-        return Prompts(embeds, embed_prompts(self.teacher.text_encoder, empty_ids).expand_as(embeds))
+        return Prompts(embeds, embed_prompts(self.teacher.text_encoder, nothing).expand_as(embeds))
 
     def save(self, folder: Path) -> None:
         """The averaged student to `<folder>/few/`."""

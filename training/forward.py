@@ -46,6 +46,11 @@ class Pieces:
         """Compiled by torch; `dynamic` shares the kernels between sizes."""
         return cls(*(torch.compile(piece, dynamic=dynamic) for piece in (_before, _between, _after)))
 
+    @classmethod
+    def of(cls, choice: str) -> Pieces:
+        """As a stage's `--compile` says: "no", "static" or "dynamic"."""
+        return cls.plain() if choice == "no" else cls.compiled(dynamic=choice == "dynamic")
+
 
 @dataclass(frozen=True, slots=True)
 class Tokens:

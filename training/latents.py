@@ -84,6 +84,13 @@ def tokenize(tokenizer: PreTrainedTokenizerBase, texts: list[str]) -> Tensor:
     return made.input_ids
 
 
+def empty_ids(length: int, device: torch.device) -> Tensor:
+    """The empty caption's token ids [1, length] int64: an end token and nothing else."""
+    ids = torch.zeros(1, length, dtype=torch.long, device=device)
+    ids[:, 0] = END_TOKEN
+    return ids
+
+
 def with_unknown(ids: Tensor, share: float) -> Tensor:
     """Token ids with a share of the words made unknown: words outside the vocabulary must do no harm."""
     unknown = (torch.rand(ids.shape, device=ids.device) < share) & (ids > UNKNOWN_TOKEN)
@@ -167,8 +174,7 @@ class LatentRing:
         which = torch.randint(token_ids.shape[1], (count,), device=self.device)
         ids = token_ids[rows, which].long()
         ids = with_unknown(ids, drop_tokens)
-        empty = torch.zeros_like(ids[0])
-        empty[0] = END_TOKEN
+        empty = empty_ids(ids.shape[1], self.device)
         ids = torch.where((torch.rand(count, 1, device=self.device) < drop_captions), empty, ids)
         chosen = positions[rows]
         return Batch(latents[rows].float(), ids, chosen, chosen[:, -1] >= SAMPLE_LATENTS, subject[rows].float())

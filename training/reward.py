@@ -27,9 +27,9 @@ from torch.utils.data import DataLoader
 from transformers import AutoTokenizer
 
 from training.config import BLOCK_LATENTS
-from training.flow import noised, timesteps
-from training.forward import Pieces, cached_forward
-from training.latents import END_TOKEN, Batch, LatentRing
+from training.critic import EVERY_LAYER, noised_layers
+from training.forward import Pieces
+from training.latents import Batch, LatentRing, empty_ids
 from training.networks import Networks, embed_prompts, load_networks
 from training.optimizer import Optimizer
 from training.session import Clock, Log, Means, Session, learning_rate_factor, load, save
@@ -40,8 +40,6 @@ from training.vae import load_vae
 REWARD_FILE = "reward.pt"
 HIGHEST_SIGMA = 0.7
 """Of the noise on what is read: above it small subjects do not show."""
-EVERY_LAYER = 2
-"""Of the reader's layers, which the heads look at."""
 GLIMPSES = 4
 """Places that a head gathers from."""
 SURE = 0.9
@@ -98,10 +96,12 @@ class Reward:
     """What reads captions, and what reads latents; both begin from one teacher, which stays as it is."""
 
     def __init__(self, teacher: Networks, pieces: Pieces) -> None:
-        self._encoder, self._pieces = teacher.text_encoder, pieces
+        self._pieces = pieces
         self.sees = copy.deepcopy(teacher.transformer)
         blocks, text_dim = self.sees.blocks, int(self.sees.config.text_dim)
         device = next(self.sees.parameters()).device
+        with torch.no_grad():
+            self._empty = embed_prompts(teacher.text_encoder, empty_ids(2, device))
         self.text = Reader(text_dim).to(device)
         self.clips = ClipReader(blocks[0].attn1.to_q.in_features, len(blocks) // EVERY_LAYER).to(device)
 
@@ -144,14 +144,9 @@ class Reward:
         Returns:
             Logits by attribute, [B, classes].
         """
-        sigmas = HIGHEST_SIGMA * torch.rand(len(latents), 1, device=latents.device).expand(-1, latents.shape[2])
-        noisy = noised(latents, torch.randn_like(latents), sigmas)
-        empty = torch.zeros(len(latents), 2, dtype=torch.long, device=latents.device)
-        empty[:, 0] = END_TOKEN
-        layers: list[Tensor] = []
-        inputs = noisy, timesteps(sigmas), embed_prompts(self._encoder, empty), positions
-        cached_forward(self.sees, *inputs, pieces=self._pieces, layers=layers)
-        return self.clips(layers[EVERY_LAYER - 1 :: EVERY_LAYER], latents.shape[2])
+        embeds = self._empty.expand(len(latents), -1, -1)
+        layers = noised_layers(self.sees, latents, embeds, positions, HIGHEST_SIGMA, self._pieces)
+        return self.clips(layers, latents.shape[2])
 
     def loss(self, logits: dict[str, Tensor], said: Said) -> Tensor:
         """Cross-entropy of what is shown against what is said, the mean over all that is said."""
@@ -188,7 +183,7 @@ def main() -> None:
     clock, session, chance = Clock(args.minutes), Session.start(args.seed), random.Random(args.seed)
     teacher = load_networks(args.folder / "flow", session.device)
     teacher.text_encoder.requires_grad_(False)
-    pieces = Pieces.plain() if args.compile == "no" else Pieces.compiled(dynamic=args.compile == "dynamic")
+    pieces = Pieces.of(args.compile)
     log = Log(args.folder / "reward.jsonl" if session.is_main else None)
     reward = Reward.load(args.folder, teacher, pieces) if args.resume else Reward(teacher, pieces)
     for module in reward.modules.values():

@@ -21,7 +21,7 @@ from training.session import Session
 
 @dataclass(frozen=True, slots=True)
 class Supply:
-    """Samples of each size: words, positions and real context; they are not learnt from."""
+    """Samples of each size, and where new ones come from."""
 
     rings: list[LatentRing]
     drawings: Iterator[Drawing]

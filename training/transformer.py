@@ -122,7 +122,7 @@ def main() -> None:
     session = Session.start(args.seed)
     chance = random.Random(args.seed)  # the same on every process: all take the same size and loss at a step
     tokenizer = AutoTokenizer.from_pretrained(args.tokenizer)
-    pieces = Pieces.plain() if args.compile == "no" else Pieces.compiled(dynamic=args.compile == "dynamic")
+    pieces = Pieces.of(args.compile)
     plan = _plan(args, session)
     if args.compile_only:
         compile_all(len(tokenizer), plan, pieces, args, session)

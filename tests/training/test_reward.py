@@ -56,7 +56,7 @@ def test_its_gradient_makes_a_clip_show_what_is_said(reward: Reward, teacher: Ne
     wrong = Said(said.labels.flip(0), said.known)
     changed = latents.clone()
     for _ in range(60):
-        changed -= 3.0 * reward.gradient(changed, wrong, POSITIONS).sign() * 0.02
+        changed -= 0.06 * reward.gradient(changed, wrong, POSITIONS).sign()
     with torch.no_grad():
         before, after = (reward.loss(reward.read(x, POSITIONS), wrong) for x in (latents, changed))
     assert after < 0.5 * before
