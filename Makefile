@@ -10,8 +10,14 @@ run: .venv/.app
 
 setup: .venv/.app
 
+# All tests: two at a time, then those in a browser one by one, because they watch how smoothly it plays. With ARGS, those.
 test: .venv/.dev lint
+ifeq ($(ARGS),)
+	$(BIN)/python -m pytest --numprocesses 2 --ignore tests/browser
+	$(BIN)/python -m pytest tests/browser
+else
 	$(BIN)/python -m pytest $(ARGS)
+endif
 
 # What a person does, in every engine that is installed: chromium, firefox-esr, webkit2gtk-driver (with xvfb).
 test-browsers: .venv/.dev
