@@ -7,6 +7,9 @@ through. Where two things of one kind are said, a weight above 1 has to give the
 alone, a weight below 1 that with the other alone, and none its own. Sentences of the grammar go on to be embedded so
 that their own velocity is theirs, a weight on some of their words or not.
 
+`--stress`: what few steps blur away, rain above all, the student shows when its word has a weight; then every sentence
+is to mean what the student makes of it with that weight on its rain, snow or fog.
+
     python -m training.paraphrase --minutes 20 --folder .train/run --tokenizer .train/tokenizer --networks few
 """
 
@@ -14,6 +17,7 @@ from __future__ import annotations
 
 import argparse
 import copy
+import itertools
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -36,7 +40,7 @@ from training.optimizer import Optimizer
 from training.sampler import denoise, schedule
 from training.scene import Scene, sample_scene
 from training.session import Average, Clock, Log, Means, Session, learning_rate_factor
-from training.wording import pair
+from training.wording import pair, weather_spans
 
 LATER = (0, 0, 1, 2)
 """The student's steps that lie before what is compared: the first one decides most."""
@@ -59,7 +63,8 @@ def main() -> None:
     while clock.fraction < 1 and step < args.max_steps:
         told = _sentences(chance, args.pairs, args.contrasts, args.plain)
         with torch.no_grad():
-            embeds = _embed(student.text_encoder, tokenizer, [one.meant for one in told], session.device)
+            meant = [_stressed(one.meant, args.stress) for one in told]
+            embeds = _embed(student.text_encoder, tokenizer, meant, session.device)
             channels = student.transformer.config.in_channels
             x = torch.randn(len(embeds), channels, 1, *chance.choice(sizes), device=session.device)
             later = chance.choice(LATER)
@@ -126,6 +131,15 @@ def _some_weighted(text: str, chance: random.Random) -> Runs:
     return _weighted_span(text, start, end, chance.uniform(BELOW[0], ABOVE[1]))
 
 
+def _stressed(runs: Runs, stress: float) -> Runs:
+    """The same text, what it says of rain, snow or fog weighted by so much more."""
+    text, weights = "".join(run.text for run in runs), [run.weight for run in runs for _ in run.text]
+    for start, end in weather_spans(text):
+        weights[start:end] = [weight * stress for weight in weights[start:end]]
+    parts = itertools.groupby(zip(text, weights, strict=True), key=lambda of: of[1])
+    return tuple(WeightedText("".join(letter for letter, _ in part), weight) for weight, part in parts)
+
+
 def _whole(text: str) -> Runs:
     return (WeightedText(text, 1.0),)
 
@@ -163,6 +177,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--pairs", type=int, default=6, help="reworded sentences of one step")
     parser.add_argument("--contrasts", type=int, default=4, help="sentences of two things of one kind of one step")
     parser.add_argument("--plain", type=int, default=3, help="sentences of the grammar of one step")
+    parser.add_argument("--stress", type=float, default=1.0, help="weight that rain, snow and fog are to have unasked")
     parser.add_argument("--lr", type=float, default=3e-4)
     parser.add_argument("--seed", type=int, default=0)
     return parser.parse_args()

@@ -1,7 +1,7 @@
 """Sentences beyond the grammar: weather and time of day said where the place is, 雾中的森林, a rainy Tokyo street.
 
-Owns those words and how often they are taken in training. The grammar itself (`training.captions`) stays as it is,
-because the held-out sentences of `bench.quality` are made by it.
+Owns those words and how often they are taken in training, and where the grammar's sentences say their weather. The
+grammar itself (`training.captions`) stays as it is, because the held-out sentences of `bench.quality` are made by it.
 """
 
 from __future__ import annotations
@@ -46,6 +46,14 @@ _WITH_TIME_EN: dict[tuple[str, str], tuple[str, ...]] = {
 }
 # fmt: on
 _UNSAID = (zh.WEATHERS["clear"], en.WEATHERS["clear"], zh.TIMES["day"], zh.TIMES_OF["day"], en.TIMES["day"])
+_WET_ZH, _WET_EN = (
+    "|".join(sorted((word for name in ("rain", "snow", "fog") for word in table[name]), key=len, reverse=True))
+    for table in (zh.WEATHERS, en.WEATHERS)
+)
+# A clause of its own: 雪 says nothing of the weather in 雪山. At night it may stand in front of the place.
+_CLAUSE = re.compile(
+    rf"(?<![^，,、。 ])(?:{_WET_ZH})(?![^，,、。！!. ])|雨夜|雪夜|(?:(?<=, )|^)(?:{_WET_EN})(?![^,.!])", re.IGNORECASE
+)
 _ARTICLE = re.compile(r"\b(on|in|at|by|against) (a|an|the) ", re.IGNORECASE)
 
 
@@ -84,6 +92,11 @@ def pair(scene: Scene, rng: random.Random) -> tuple[str, str] | None:
             placed = text[:at] + _placed_en(said, scene, rng, with_time=with_time) + text[at + len(phrase) :]
             return placed, ", ".join([text.rstrip("."), *clauses])
     return None
+
+
+def weather_spans(text: str) -> list[tuple[int, int]]:
+    """Where a sentence of the grammar says rain, snow or fog: half open spans of characters."""
+    return [found.span() for found in _CLAUSE.finditer(text)]
 
 
 def _placed_zh(place: str, scene: Scene, rng: random.Random, *, with_time: bool) -> str:

@@ -6,7 +6,7 @@ import random
 
 from training import phrases_en, phrases_zh
 from training.scene import sample_scene
-from training.wording import pair, reworded, say
+from training.wording import pair, reworded, say, weather_spans
 
 _WORDS = {"rain": ("雨", "rain"), "snow": ("雪", "snow"), "fog": ("雾", "fog", "mist", "haz")}
 
@@ -64,3 +64,28 @@ def test_most_sentences_are_the_grammars() -> None:
     )
     assert 0 < placed < len(wet) / 2
     assert all(say(scene, random.Random(1)) for scene in scenes)
+
+
+def test_where_the_grammar_says_its_weather() -> None:
+    """Every clause of a pair's plain half is found, and no snow mountain, no sentence of fine weather is."""
+    rng, found = random.Random(8), 0
+    while found < 200:
+        scene = sample_scene(rng, held_out=False, hard=True)
+        if (both := pair(scene, rng)) is None:
+            continue
+        spans = weather_spans(both[1])
+        assert spans, both[1]
+        start, end = spans[-1]
+        assert end == len(both[1])
+        words = (*phrases_zh.WEATHERS[scene.weather], *phrases_en.WEATHERS[scene.weather])
+        assert both[1][start:end] in words
+        found += 1
+    for text in (
+        "雪山前，一只猫",
+        "a cat, snowy mountain",
+        "一只猫在雨伞旁",
+        "terrain, a red box in the snowfields",
+        "",
+    ):
+        assert weather_spans(text) == [], text
+    assert weather_spans("雨夜的东京街头，雪") == [(0, 2), (8, 9)]
