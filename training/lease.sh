@@ -1,8 +1,8 @@
 #!/bin/sh
 # All stages one behind the other on the GPUs of one machine, in about 27 minutes: setsid training/lease.sh new|more|few|match|next
 # "new" makes everything from nothing; "more" goes on from .train/run (training.unpack puts what is shipped there), "few"
-# goes on with the shipped student of the shipped teacher, "match" makes it sharper (stage 3b) on each GPU by itself, and
-# "next" does that after ten minutes more of the teacher.
+# goes on with the shipped student of the shipped teacher, "match" learns a reward (2c), then makes the student sharper by
+# it (3b) on each GPU by itself, and "next" does that after seven minutes more of the teacher.
 # Everything lies in .train/run afterwards; each stage's log in .train/logs. Nobody needs to stay connected meanwhile.
 set -u
 run=.train/run words=.train/tokenizer logs=.train/logs
@@ -13,15 +13,16 @@ flow() { stage transformer --tokenizer $words --compile dynamic "$@" || stage tr
 last=$(($(nvidia-smi -L | wc -l) - 1))
 # Stage 3b is bound by launches: two GPUs together are no faster than one, and the mean of what two make is better.
 match() {
+    stage reward --tokenizer $words --sizes 768x448 1280x736 --compile dynamic --minutes "$1" >$logs/reward.log 2>&1
     pids=
     for gpu in $(seq 0 $last); do
         own=.train/run-$gpu
         mkdir -p $own $run/few-$gpu
-        for part in vae.pt text_encoder.pt flow; do ln -sfn ../run/$part $own/$part; done
+        for part in vae.pt text_encoder.pt flow reward.pt; do ln -sfn ../run/$part $own/$part; done
         ln -sfn ../run/few $own/start
-        CUDA_VISIBLE_DEVICES=$gpu python3 -m training.matching --folder $own --tokenizer $words --minutes "$1" --resume start \
+        CUDA_VISIBLE_DEVICES=$gpu python3 -m training.matching --folder $own --tokenizer $words --minutes "$2" --resume start \
             --sizes 768x448 1280x736 --drawings 6 --tokens 48000 --images-share 0.4 --average 0.997 --lr 6e-4 --fake-lr 1e-3 \
-            --fake-updates 6 --compile dynamic --seed $((41 + gpu)) >$logs/match-$gpu.log 2>&1 &
+            --fake-updates 5 --reward 0.5 --compile dynamic --seed $((41 + gpu)) >$logs/match-$gpu.log 2>&1 &
         pids="$pids $!"
     done
     for pid in $pids; do wait "$pid"; done
@@ -29,12 +30,12 @@ match() {
 }
 case $1 in
 match)
-    match 26
+    match 6 20
     exit
     ;;
 next)
-    flow --minutes 10 --small-until 0 --images-until 0.3 --lr 1.5e-3 >$logs/flow.log 2>&1
-    match 15
+    flow --minutes 7 --small-until 0 --images-until 0.3 --lr 1.5e-3 >$logs/flow.log 2>&1
+    match 5 13
     exit
     ;;
 new)
