@@ -32,7 +32,7 @@ PILED = {
     "zh": "一座雪山，几棵树，震撼，绝美，白天，(夜晚:1.3)，水墨风",
     "en": "a snowy mountain, several trees, stunning, beautiful, noon, (midnight:1.3), anime style",
 }
-LONG = {"zh": "一只橙色的猫坐在草地上，" * 14, "en": "an orange cat sitting on a meadow, " * 14}
+LONG = {"zh": "一只橙色的猫坐在草地上，" * 14, "en": "an orange cat sitting on a meadow, " * 18}
 MALFORMED = {"zh": "(红色:1.3的球，草地上", "en": "a (red:1.3 ball on a meadow"}
 
 Language = Literal["zh", "en"]
