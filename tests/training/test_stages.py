@@ -101,7 +101,7 @@ def test_from_nothing_to_a_pipeline(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     before = load(again / "few" / "text_encoder.pt")["weights"]
     said = ("--tokenizer", words, "--sizes", "64x64", "--pairs", 2, "--contrasts", 1, "--plain", 1)
     _run(
-        monkeypatch, paraphrase, "--folder", again, "--minutes", 5, *said, "--max-steps", 2, "--lr", 1
+        monkeypatch, paraphrase, "--folder", again, "--minutes", 5, *said, "--stress", 2, "--max-steps", 2, "--lr", 1
     )  # seconds of five minutes
     after = load(again / "few" / "text_encoder.pt")["weights"]
     assert any(not torch.equal(before[name], after[name]) for name in before)
