@@ -67,6 +67,8 @@ def new_context(browser: Browser) -> Iterator[Callable[..., BrowserContext]]:
 
     yield new
     for context in made:
+        for page in context.pages:
+            page.unroute_all(behavior="wait")  # a changed answer on its way would fail the next test
         context.close()
 
 
