@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import argparse
 import copy
-import itertools
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -29,6 +28,7 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase, UMT5EncoderMode
 
 from pipeline.text import token_weights, weighted
 from styles import WeightedText
+from styles.weights import merge_runs
 from training import config
 from training.captions import caption
 from training.contrast import Contrast, contrast
@@ -136,8 +136,7 @@ def _stressed(runs: Runs, stress: float) -> Runs:
     text, weights = "".join(run.text for run in runs), [run.weight for run in runs for _ in run.text]
     for start, end in weather_spans(text):
         weights[start:end] = [weight * stress for weight in weights[start:end]]
-    parts = itertools.groupby(zip(text, weights, strict=True), key=lambda of: of[1])
-    return tuple(WeightedText("".join(letter for letter, _ in part), weight) for weight, part in parts)
+    return merge_runs(WeightedText(letter, weight) for letter, weight in zip(text, weights, strict=True))
 
 
 def _whole(text: str) -> Runs:

@@ -3,21 +3,29 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable, Iterator
+from typing import TypeVar
 
 from training import phrases_en, phrases_zh
-from training.scene import sample_scene
+from training.scene import Scene, sample_scene
 from training.wording import pair, reworded, say, weather_spans
 
 _WORDS = {"rain": ("雨", "rain"), "snow": ("雪", "snow"), "fog": ("雾", "fog", "mist", "haz")}
+_Said = TypeVar("_Said")
+
+
+def _told(count: int, seed: int, tell: Callable[[Scene, random.Random], _Said | None]) -> Iterator[tuple[Scene, _Said]]:
+    """So many scenes of which there is something to say, and what."""
+    rng = random.Random(seed)
+    while count:
+        scene = sample_scene(rng, held_out=False, hard=True)
+        if (text := tell(scene, rng)) is not None:
+            count -= 1
+            yield scene, text
 
 
 def test_weather_is_said_at_the_place() -> None:
-    rng, told = random.Random(3), 0
-    while told < 300:
-        scene = sample_scene(rng, held_out=False, hard=True)
-        if (text := reworded(scene, rng)) is None:
-            continue
-        told += 1
+    for scene, text in _told(300, 3, reworded):
         assert any(word in text.lower() for word in _WORDS[scene.weather])
         fine = (*phrases_zh.WEATHERS["clear"], *phrases_en.WEATHERS["clear"])
         assert not any(word in text for word in fine)
@@ -68,18 +76,13 @@ def test_most_sentences_are_the_grammars() -> None:
 
 def test_where_the_grammar_says_its_weather() -> None:
     """Every clause of a pair's plain half is found, and no snow mountain, no sentence of fine weather is."""
-    rng, found = random.Random(8), 0
-    while found < 200:
-        scene = sample_scene(rng, held_out=False, hard=True)
-        if (both := pair(scene, rng)) is None:
-            continue
-        spans = weather_spans(both[1])
-        assert spans, both[1]
+    for scene, (_, apart) in _told(200, 8, pair):
+        spans = weather_spans(apart)
+        assert spans, apart
         start, end = spans[-1]
-        assert end == len(both[1])
+        assert end == len(apart)
         words = (*phrases_zh.WEATHERS[scene.weather], *phrases_en.WEATHERS[scene.weather])
-        assert both[1][start:end] in words
-        found += 1
+        assert apart[start:end] in words
     for text in (
         "雪山前，一只猫",
         "a cat, snowy mountain",
