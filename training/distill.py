@@ -6,7 +6,8 @@ guidance, takes several finer steps to the student's next level; the student lea
 (guided and progressive distillation, arXiv 2210.03142 and 2202.00512, here from the student's own states, so that its
 own errors are corrected, as in arXiv 2011.04619). The context is the student's own, up to the length of the longest
 clip (self forcing, arXiv 2506.08009), or the world's. With `--critic` its first frames also have to pass for the
-world's (`training.critic`).
+world's (`training.critic`). With `--stress` the teacher hears of rain, snow and fog with that weight: the student shows
+them as loudly unasked.
 
     training/launch.sh training.distill --minutes 12 --folder .train/run --tokenizer .train/tokenizer --compile dynamic
 """
@@ -24,6 +25,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from pipeline.text import weighted
 from training.config import BLOCK_LATENTS
 from training.critic import Critic, add_scaled
 from training.flow import timesteps
@@ -39,9 +41,9 @@ from training.vae import load_vae
 SAVE_EVERY_S = 45.0
 DRAW_EVERY = 20
 """Steps between drawings of new clips and looks at the clock."""
-REAL_CONTEXT_SHARE = 0.4
+REAL_CONTEXT_SHARE = 0.25
 """Roll-outs that start from the world's own latent 0 and first block, at any place in the clip."""
-LONG_SHARE = 0.5
+LONG_SHARE = 0.6
 """Of the others, roll-outs that are learnt from only after `--ahead` blocks or less."""
 CRITIC_KNOWS = 0.67
 """Loss of the critic (0.69 at first) below which the student hears it."""
@@ -75,15 +77,16 @@ class Few:
 
 @dataclass(frozen=True, slots=True)
 class Prompts:
-    """Embeddings [B, T, text_dim] of the captions, and the empty caption's as often."""
+    """Embeddings [B, T, text_dim] of the captions, as the teacher hears them, and the empty caption's as often."""
 
     embeds: Tensor
+    heard: Tensor
     empty: Tensor
 
     @property
     def both(self) -> Tensor:
-        """[2B, T, text_dim], the empty ones behind."""
-        return torch.cat([self.embeds, self.empty])
+        """The teacher's [2B, T, text_dim], the empty ones behind."""
+        return torch.cat([self.heard, self.empty])
 
 
 class Context:
@@ -180,7 +183,7 @@ class Lesson:
     def guided(self, x: Tensor, sigmas: Tensor, at: slice, seen: list[KeysValues] | None) -> Tensor:
         """The teacher's guided velocity of [nB, C, F, h, w] at noise levels [nB]; the empty prompts' context behind."""
         times, count = len(x) // len(self.prompts.embeds), len(x)
-        embeds = torch.cat([_stacked(part, times) for part in (self.prompts.embeds, self.prompts.empty)])
+        embeds = torch.cat([_stacked(part, times) for part in (self.prompts.heard, self.prompts.empty)])
         both = self.run(self._teacher, _stacked(x, 2), sigmas.repeat(2), embeds, at, seen)
         return torch.lerp(both[count:], both[:count], self._few.guidance_scale)
 
@@ -208,7 +211,7 @@ class Distillation:
         self._pieces = Pieces.of(args.compile)
         self._optimizer = Optimizer([self.student.transformer], lr=args.lr, weight_decay=0.0)
         self.average = Average(self.student.transformer, args.average)
-        self._session = session
+        self._session, self._stress = session, args.stress
         self._critic = Critic(self.teacher, session, self._pieces, args.critic_lr) if args.critic else None
         self._critic_share, self.critic_loss = args.critic, torch.zeros(())
 
@@ -268,7 +271,9 @@ class Distillation:
     def _prompts(self, batch: Batch) -> Prompts:
         nothing = empty_ids(batch.token_ids.shape[1], batch.token_ids.device)
         embeds = embed_prompts(self.teacher.text_encoder, batch.token_ids)
-        return Prompts(embeds, embed_prompts(self.teacher.text_encoder, nothing).expand_as(embeds))
+        empty = embed_prompts(self.teacher.text_encoder, nothing).expand_as(embeds)
+        weights = torch.where(batch.weather, self._stress, 1.0).unsqueeze(2)
+        return Prompts(embeds, weighted(embeds, empty, weights), empty)
 
     def save(self, folder: Path) -> None:
         """The averaged student to `<folder>/few/`."""
@@ -324,6 +329,9 @@ def new_parser(description: str | None) -> argparse.ArgumentParser:
     parser.add_argument("--shift", type=float, default=5.0)
     parser.add_argument("--substeps", type=int, default=3, help="of the teacher for one of the student's")
     parser.add_argument("--guidance", type=float, default=3.0, help="of the teacher")
+    parser.add_argument(
+        "--stress", type=float, default=1.0, help="weight with which the teacher hears of rain, snow, fog"
+    )
     parser.add_argument("--images-share", type=float, default=0.5, help="of the steps: first frames alone")
     parser.add_argument(
         "--ahead", type=int, default=FAR_BLOCKS, help="blocks, at most, in front of what is learnt from"

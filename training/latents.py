@@ -8,6 +8,7 @@ encoder sees a clip that goes on.
 
 from __future__ import annotations
 
+import dataclasses
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,10 +20,11 @@ from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset
 from transformers import PreTrainedTokenizerBase
 
+from pipeline.text import token_weights
 from training import config
 from training.autoencode import encode_moments, normalise
 from training.scene import Scene, sample_scene
-from training.wording import say
+from training.wording import say, say_fine, stressed, whole
 from training.world import draw
 
 SAMPLE_BLOCKS = 3
@@ -31,6 +33,8 @@ FAR_BLOCKS = (config.MAX_LATENTS - SAMPLE_LATENTS) // config.BLOCK_LATENTS
 """Blocks of the longest clip that a sample's later part can have before it."""
 WARM_UP_LATENTS = 3
 """Latents encoded before a far block and thrown away, the single frame at the start included."""
+FAINT = (0.0, 0.6)
+"""How much shows of weather that counts as none."""
 UNKNOWN_TOKEN = 2
 END_TOKEN = 1
 
@@ -41,6 +45,7 @@ class Batch:
 
     latents: Tensor  # [B, C, 1 or 10, h, w] fp32, normalised
     token_ids: Tensor  # [B, T] int64
+    weather: Tensor  # [B, T] bool, tokens that say rain, snow or fog
     positions: Tensor  # [B, 1 or 10] int64
     is_far: Tensor  # [B] bool
     subject: Tensor  # [B, 1 or 10, h, w] fp32, 1 in cells that a subject or its border touches, else 0
@@ -52,36 +57,66 @@ class Drawing:
 
     scenes: list[Scene]
     token_ids: Tensor  # [N, captions, T] int16
+    weather: Tensor  # [N, captions, T] bool, tokens that say rain, snow or fog
     start: int  # latent index, 1 + 3k; 0 for images
 
 
 class Drawings(IterableDataset[Drawing]):
-    """Endless random scenes and captions, made by worker processes; of images where `far` is None."""
+    """Endless random scenes and captions, made by worker processes; of images where `far` is None.
+
+    Args:
+        far: share of clips whose later part comes from anywhere.
+        faint: share of rain, snow and fog that hardly shows, and is said to be fine weather.
+    """
 
     def __init__(
-        self, tokenizer: PreTrainedTokenizerBase, *, seed: int, clips: int, captions: int, far: float | None
+        self,
+        tokenizer: PreTrainedTokenizerBase,
+        *,
+        seed: int,
+        clips: int,
+        captions: int,
+        far: float | None,
+        faint: float = 0.0,
     ) -> None:
-        self._tokenizer, self._seed = tokenizer, seed
+        self._tokenizer, self._seed, self._faint = tokenizer, seed, faint
         self._clips, self._captions, self._far = clips, captions, far
 
     def __iter__(self) -> Iterator[Drawing]:
         worker = torch.utils.data.get_worker_info()
         rng = random.Random(self._seed * 1009 + (worker.id if worker is not None else 0))
         while True:
-            scenes = [sample_scene(rng, held_out=False, hard=True) for _ in range(self._clips)]
-            texts = [say(scene, rng) for scene in scenes for _ in range(self._captions)]
+            scenes = [
+                _fainter(sample_scene(rng, held_out=False, hard=True), self._faint, rng) for _ in range(self._clips)
+            ]
+            told = [say if scene.intensity == 1.0 else say_fine for scene in scenes]
+            texts = [tell(scene, rng) for tell, scene in zip(told, scenes, strict=True) for _ in range(self._captions)]
             ids = tokenize(self._tokenizer, texts).view(self._clips, self._captions, -1).to(torch.int16)
+            weather = weather_tokens(self._tokenizer, texts).view(self._clips, self._captions, -1)
             if self._far is None:
-                yield Drawing(scenes, ids, 0)
+                yield Drawing(scenes, ids, weather, 0)
                 continue
             blocks = rng.randint(1, FAR_BLOCKS) if rng.random() < self._far else 0
-            yield Drawing(scenes, ids, 1 + config.BLOCK_LATENTS * blocks)
+            yield Drawing(scenes, ids, weather, 1 + config.BLOCK_LATENTS * blocks)
+
+
+def _fainter(scene: Scene, share: float, rng: random.Random) -> Scene:
+    """The scene, or of a share of those with weather one that shows less of it."""
+    if scene.weather == "clear" or rng.random() >= share:
+        return scene
+    return dataclasses.replace(scene, intensity=rng.uniform(*FAINT))
 
 
 def tokenize(tokenizer: PreTrainedTokenizerBase, texts: list[str]) -> Tensor:
     """Token ids [N, T] int64, padded and cut as WAN's pipeline does."""
     made = tokenizer(texts, padding="max_length", max_length=config.TEXT_TOKENS, truncation=True, return_tensors="pt")
     return made.input_ids
+
+
+def weather_tokens(tokenizer: PreTrainedTokenizerBase, texts: list[str]) -> Tensor:
+    """Where sentences of the grammar say rain, snow or fog: bool [N, T], of the tokens of `tokenize`."""
+    weights = [token_weights(stressed(whole(text), 2.0), tokenizer, config.TEXT_TOKENS) for text in texts]
+    return torch.cat(weights).squeeze(2) > 1.0
 
 
 def empty_ids(length: int, device: torch.device) -> Tensor:
@@ -155,6 +190,7 @@ class LatentRing:
         rows = [
             latents.to(torch.bfloat16),
             drawing.token_ids.to(self.device),
+            drawing.weather.to(self.device),
             positions.to(self.device),
             subject.bool(),
         ]
@@ -169,7 +205,7 @@ class LatentRing:
 
     def batch(self, count: int, *, drop_captions: float = 0.1, drop_tokens: float = 0.02) -> Batch:
         """Random samples, each with one of its captions; some captions empty, some tokens unknown."""
-        latents, token_ids, positions, subject = self._tensors
+        latents, token_ids, weather, positions, subject = self._tensors
         rows = torch.randint(self.held, (count,), device=self.device)
         which = torch.randint(token_ids.shape[1], (count,), device=self.device)
         ids = token_ids[rows, which].long()
@@ -177,7 +213,8 @@ class LatentRing:
         empty = empty_ids(ids.shape[1], self.device)
         ids = torch.where((torch.rand(count, 1, device=self.device) < drop_captions), empty, ids)
         chosen = positions[rows]
-        return Batch(latents[rows].float(), ids, chosen, chosen[:, -1] >= SAMPLE_LATENTS, subject[rows].float())
+        said = weather[rows, which]
+        return Batch(latents[rows].float(), ids, said, chosen, chosen[:, -1] >= SAMPLE_LATENTS, subject[rows].float())
 
     def random_batch(self, count: int, channels: int) -> Batch:
         """Numbers of a batch's shapes and nothing else, for compiling."""
@@ -186,4 +223,5 @@ class LatentRing:
         token_ids = torch.full((count, config.TEXT_TOKENS), END_TOKEN, device=self.device)
         positions = torch.arange(length, device=self.device).expand(count, -1)
         far = torch.zeros(count, dtype=torch.bool, device=self.device)
-        return Batch(latents, token_ids, positions, far, (latents[:, 0] > 1).float())
+        weather = torch.zeros_like(token_ids, dtype=torch.bool)
+        return Batch(latents, token_ids, weather, positions, far, (latents[:, 0] > 1).float())

@@ -28,7 +28,6 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase, UMT5EncoderMode
 
 from pipeline.text import token_weights, weighted
 from styles import WeightedText
-from styles.weights import merge_runs
 from training import config
 from training.captions import caption
 from training.contrast import Contrast, contrast
@@ -40,7 +39,7 @@ from training.optimizer import Optimizer
 from training.sampler import denoise, schedule
 from training.scene import Scene, sample_scene
 from training.session import Average, Clock, Log, Means, Session, learning_rate_factor
-from training.wording import pair, weather_spans
+from training.wording import Runs, pair, stressed, whole
 
 LATER = (0, 0, 1, 2)
 """The student's steps that lie before what is compared: the first one decides most."""
@@ -63,7 +62,7 @@ def main() -> None:
     while clock.fraction < 1 and step < args.max_steps:
         told = _sentences(chance, args.pairs, args.contrasts, args.plain)
         with torch.no_grad():
-            meant = [_stressed(one.meant, args.stress) for one in told]
+            meant = [stressed(one.meant, args.stress) for one in told]
             embeds = _embed(student.text_encoder, tokenizer, meant, session.device)
             channels = student.transformer.config.in_channels
             x = torch.randn(len(embeds), channels, 1, *chance.choice(sizes), device=session.device)
@@ -86,9 +85,6 @@ def main() -> None:
     log.write(step=step, seconds=clock.seconds, saved=True)
 
 
-Runs = tuple[WeightedText, ...]
-
-
 @dataclass(frozen=True, slots=True)
 class _Sentence:
     """What is asked, and what it means to the finished student: each as runs of text with a weight."""
@@ -106,7 +102,7 @@ def _sentences(chance: random.Random, pairs: int, contrasts: int, plain: int) ->
 
     while len(told) < pairs:
         if (both := pair(scene(), chance)) is not None:
-            told.append(_Sentence(*(_whole(text) for text in both)))
+            told.append(_Sentence(*(whole(text) for text in both)))
     while len(told) < pairs + contrasts:
         if (found := contrast(scene(), chance)) is not None:
             told.append(_weighed(found, chance))
@@ -119,28 +115,16 @@ def _sentences(chance: random.Random, pairs: int, contrasts: int, plain: int) ->
 def _weighed(found: Contrast, chance: random.Random) -> _Sentence:
     weight = chance.choice((1.0, chance.uniform(*BELOW), chance.uniform(*ABOVE)))
     meant = found.text if weight == 1.0 else found.chosen if weight > 1.0 else found.other
-    return _Sentence(_weighted_span(found.text, found.start, found.end, weight), _whole(meant))
+    return _Sentence(_weighted_span(found.text, found.start, found.end, weight), whole(meant))
 
 
 def _some_weighted(text: str, chance: random.Random) -> Runs:
     """Half of the time a few characters of a sentence have a weight."""
     if chance.random() < 0.5:
-        return _whole(text)
+        return whole(text)
     start = chance.randrange(len(text))
     end = min(start + chance.randint(1, 6), len(text))
     return _weighted_span(text, start, end, chance.uniform(BELOW[0], ABOVE[1]))
-
-
-def _stressed(runs: Runs, stress: float) -> Runs:
-    """The same text, what it says of rain, snow or fog weighted by so much more."""
-    text, weights = "".join(run.text for run in runs), [run.weight for run in runs for _ in run.text]
-    for start, end in weather_spans(text):
-        weights[start:end] = [weight * stress for weight in weights[start:end]]
-    return merge_runs(WeightedText(letter, weight) for letter, weight in zip(text, weights, strict=True))
-
-
-def _whole(text: str) -> Runs:
-    return (WeightedText(text, 1.0),)
 
 
 def _weighted_span(text: str, start: int, end: int, weight: float) -> Runs:

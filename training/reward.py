@@ -46,6 +46,8 @@ SURE = 0.9
 """Probability from which on a caption counts as saying something."""
 MOVING = frozenset({"motion", "camera", "pace"})
 """A single picture does not show them."""
+FAINT_SHARE = 0.3
+"""Of rain, snow and fog: so faint that it is to be read as fine weather, for what few steps blur away is no rain."""
 CAPTIONS_SHARE = 0.2
 """Of the time: what captions say."""
 DRAW_EVERY = 10
@@ -191,7 +193,7 @@ def main() -> None:
     if not args.resume:
         _read_captions(args, reward, teacher, session, clock, log)
     vae = load_vae(args.folder, session.device)
-    supplies = {images: supply(args, session, vae, images=images) for images in (True, False)}
+    supplies = {images: supply(args, session, vae, images=images, faint=FAINT_SHARE) for images in (True, False)}
     optimizers = [Optimizer([reward.clips], lr=args.lr), Optimizer([reward.sees], lr=args.sees_lr)]
     kept, step, began, fraction = Means(), 0, clock.fraction, 0.0
     while fraction < 1 and step < args.max_steps:

@@ -41,6 +41,7 @@ class Scene:
         phase: 0 to 1, where in its cycle the subject starts.
         tint: 0 to 1, the shade of a plain studio.
         seed: 0 to 255, the layout of hills, houses and flakes.
+        intensity: 0 to 1, how much of its weather shows.
     """
 
     subject: str = "ball"
@@ -62,6 +63,7 @@ class Scene:
     phase: float = 0.0
     tint: float = 0.5
     seed: int = 0
+    intensity: float = 1.0
 
 
 EXAMPLES: tuple[tuple[str, Scene], ...] = (

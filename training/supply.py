@@ -32,11 +32,13 @@ class Supply:
         chance.choice(self.rings).add(self.vae, next(self.drawings))
 
 
-def supply(args: argparse.Namespace, session: Session, vae: AutoencoderKLWan, *, images: bool) -> Supply:
-    """Drawn anew with its first samples: images, or clips of which half are far ones."""
+def supply(
+    args: argparse.Namespace, session: Session, vae: AutoencoderKLWan, *, images: bool, faint: float = 0.0
+) -> Supply:
+    """Drawn anew with its first samples: images, or clips of which half are far ones; `faint` as of `Drawings`."""
     tokenizer = AutoTokenizer.from_pretrained(args.tokenizer)
     seed, count = args.seed * 1000 + session.rank + 77, args.clips * (8 if images else 1)
-    source = Drawings(tokenizer, seed=seed, clips=count, captions=8, far=None if images else 0.5)
+    source = Drawings(tokenizer, seed=seed, clips=count, captions=8, far=None if images else 0.5, faint=faint)
     drawings = loader(source, args.workers)
     rings: list[LatentRing] = []
     for number, text in enumerate(args.sizes):

@@ -15,10 +15,14 @@ def haze(view: View, image: Tensor) -> Tensor:
     """What the weather does to the backdrop: grey under rain, white ground under snow, veiled by fog."""
     if all(scene.weather == "clear" for scene in view.scenes):
         return image
+    return torch.lerp(image, _hazy(view, image), _intensity(view))
+
+
+def _hazy(view: View, image: Tensor) -> Tensor:
     rain = view.flags(lambda scene: scene.weather == "rain").unsqueeze(1)
     grey = image.mean(1, keepdim=True)
-    grey_share = view.by_time_number(0.45, 0.35, 0.12).unsqueeze(1)
-    dim = view.by_time_number(0.74, 0.80, 0.95).unsqueeze(1)
+    grey_share = view.by_time_number(0.58, 0.46, 0.18).unsqueeze(1)
+    dim = view.by_time_number(0.66, 0.74, 0.92).unsqueeze(1)
     image = torch.lerp(image, torch.lerp(*torch.broadcast_tensors(image, grey, grey_share)) * dim, rain)
     snow = view.flags(
         lambda scene: (
@@ -27,17 +31,21 @@ def haze(view: View, image: Tensor) -> Tensor:
     )
     white = view.by_time((0.93, 0.95, 0.98), (0.86, 0.78, 0.80), (0.36, 0.41, 0.55))
     ground = smoothstep(-0.20 * view.height, -0.24 * view.height, view.y)
-    image = over(image, white * 0.92, snow * (0.34 + 0.46 * ground))
+    image = over(image, white * 0.92, snow * (0.42 + 0.44 * ground))
     fog = view.flags(lambda scene: scene.weather == "fog")
-    return over(image, _fog_colour(view), fog * (0.62 + 0.16 * _veil(view, 0.0)))
+    return over(image, _fog_colour(view), fog * (0.70 + 0.14 * _veil(view, 0.0)))
 
 
 def fall(view: View, image: Tensor) -> Tensor:
     """Streaks, flakes or veils in front; the clips of a view share one weather other than clear."""
+    return torch.lerp(image, _fallen(view, image), _intensity(view))
+
+
+def _fallen(view: View, image: Tensor) -> Tensor:
     weather = view.scenes[0].weather
     if weather == "rain":
         for row, (cell_x, cell_y, speed) in enumerate(((0.085, 0.42, 1.05), (0.13, 0.60, 1.45))):
-            image = over(image, (0.86, 0.92, 1.0), 0.42 * _streaks(view, row, cell_x, cell_y, speed))
+            image = over(image, (0.86, 0.92, 1.0), 0.60 * _streaks(view, row, cell_x, cell_y, speed))
         return image
     if weather == "snow":
         for row, (cell, radius, speed) in enumerate(((0.17, 0.011, 0.13), (0.26, 0.016, 0.19), (0.42, 0.022, 0.28))):
@@ -45,6 +53,11 @@ def fall(view: View, image: Tensor) -> Tensor:
         return image
     low = smoothstep(0.30 * view.height, -0.45 * view.height, view.y)
     return over(image, _fog_colour(view), 0.10 + 0.30 * low * (0.55 + 0.45 * _veil(view, 2.0)))
+
+
+def _intensity(view: View) -> Tensor:
+    """[B, 1, 1, 1, 1]."""
+    return view.numbers(lambda scene: scene.intensity).unsqueeze(1)
 
 
 def _streaks(view: View, row: int, cell_x: float, cell_y: float, speed: float) -> Tensor:
@@ -56,7 +69,7 @@ def _streaks(view: View, row: int, cell_x: float, cell_y: float, speed: float) -
     number = column * 13.0 + torch.remainder(line, 64.0) * 7.0
     du = u - (column + 0.2 + 0.6 * noise(number, view.seed, 5.0 + row)) * cell_x
     dv = v - (line + 0.5) * cell_y
-    thick, long = 0.0042 + 0.0012 * row, 0.055 + 0.02 * row
+    thick, long = 0.0046 + 0.0014 * row, 0.060 + 0.022 * row
     return torch.exp(-((du / thick) ** 2)) * smoothstep(long, 0.6 * long, dv.abs())
 
 

@@ -10,10 +10,14 @@ import dataclasses
 import random
 import re
 
+from styles import WeightedText
+from styles.weights import merge_runs
 from training import phrases_en as en
 from training import phrases_zh as zh
 from training.captions import caption, place_of
 from training.scene import Scene
+
+Runs = tuple[WeightedText, ...]
 
 SHARE = 0.35
 """Of the sentences about rain, snow or fog."""
@@ -64,6 +68,15 @@ def say(scene: Scene, rng: random.Random) -> str:
     return caption(scene, rng)
 
 
+def say_fine(scene: Scene, rng: random.Random) -> str:
+    """A sentence that says that the weather is fine, where it hardly shows."""
+    silent = dataclasses.replace(scene, weather="clear")
+    while True:
+        text = caption(silent, rng)
+        if any(word in text for word in (*zh.WEATHERS["clear"], *en.WEATHERS["clear"])):
+            return text
+
+
 def reworded(scene: Scene, rng: random.Random) -> str | None:
     """The grammar's sentence, with the weather, or weather and time of day, said at its place; None: it names none."""
     both = pair(scene, rng)
@@ -97,6 +110,19 @@ def pair(scene: Scene, rng: random.Random) -> tuple[str, str] | None:
 def weather_spans(text: str) -> list[tuple[int, int]]:
     """Where a sentence of the grammar says rain, snow or fog: half open spans of characters."""
     return [found.span() for found in _CLAUSE.finditer(text)]
+
+
+def stressed(runs: Runs, stress: float) -> Runs:
+    """The same text, what it says of rain, snow or fog weighted by so much more."""
+    text, weights = "".join(run.text for run in runs), [run.weight for run in runs for _ in run.text]
+    for start, end in weather_spans(text):
+        weights[start:end] = [weight * stress for weight in weights[start:end]]
+    return merge_runs(WeightedText(letter, weight) for letter, weight in zip(text, weights, strict=True))
+
+
+def whole(text: str) -> Runs:
+    """A text as one run without a weight."""
+    return (WeightedText(text, 1.0),)
 
 
 def _placed_zh(place: str, scene: Scene, rng: random.Random, *, with_time: bool) -> str:

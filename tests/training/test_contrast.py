@@ -7,8 +7,9 @@ import random
 from styles import WeightedText
 from training import phrases_en, phrases_zh
 from training.contrast import Contrast, contrast
-from training.paraphrase import ABOVE, BELOW, _sentences, _stressed
+from training.paraphrase import ABOVE, BELOW, _sentences
 from training.scene import sample_scene
+from training.wording import stressed
 
 
 def _some(number: int) -> list[Contrast]:
@@ -71,9 +72,9 @@ def test_other_sentences_keep_their_meaning_under_any_weight() -> None:
 
 def test_stress_multiplies_what_is_said_of_the_weather() -> None:
     runs = (WeightedText("雨", 0.5), WeightedText("，雪山前一只猫，下着", 1.0), WeightedText("雪", 1.2))
-    assert _stressed(runs, 2.0) == (
+    assert stressed(runs, 2.0) == (
         WeightedText("雨，雪山前一只猫，", 1.0),
         WeightedText("下着", 2.0),
         WeightedText("雪", 2.4),
     )
-    assert _stressed((WeightedText("一只猫", 1.0),), 2.0) == (WeightedText("一只猫", 1.0),)
+    assert stressed((WeightedText("一只猫", 1.0),), 2.0) == (WeightedText("一只猫", 1.0),)

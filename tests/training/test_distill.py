@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 import torch
 
@@ -24,7 +26,8 @@ def networks(monkeypatch: pytest.MonkeyPatch) -> Networks:
 
 
 def _prompts() -> Prompts:
-    return Prompts(torch.randn(2, 5, 16), torch.randn(1, 5, 16).expand(2, -1, -1))
+    embeds = torch.randn(2, 5, 16)
+    return Prompts(embeds, embeds, torch.randn(1, 5, 16).expand(2, -1, -1))
 
 
 def _lesson(networks: Networks, few: Few, prompts: Prompts) -> Lesson:
@@ -50,6 +53,15 @@ def test_nothing_is_to_be_learnt_from_a_teacher_that_steps_alike(networks: Netwo
     loss, block = lesson.learn(torch.randn(2, channels, 3, 4, 4), slice(1, 4), 1.0)
     assert loss < 1e-10
     assert block.shape == (2, channels, 3, 4, 4)
+
+
+def test_what_the_teacher_alone_hears_is_learnt_from(networks: Networks) -> None:
+    """The same network, which is told the same caption louder, goes elsewhere."""
+    plain = _prompts()
+    louder = dataclasses.replace(plain, heard=3 * plain.embeds)
+    lesson = _lesson(networks, Few(2, 3.0, substeps=1, guidance_scale=1.0), louder)
+    noise = torch.randn(2, networks.transformer.config.in_channels, 1, 4, 4)
+    assert lesson.learn(noise, slice(0, 1), 1.0)[0] > 1e-8
 
 
 def test_a_guided_teacher_is_learnt_from(networks: Networks) -> None:

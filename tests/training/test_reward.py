@@ -99,7 +99,7 @@ def test_a_file_holds_all_of_it_in_half_precision(reward: Reward, teacher: Netwo
 def test_praise_has_the_asked_size(reward: Reward, monkeypatch: pytest.MonkeyPatch) -> None:
     latents, said = _clips()
     monkeypatch.setattr(reward, "said", lambda *_: said)
-    told = Prompts(torch.randn(8, 5, 16), torch.randn(8, 5, 16))
+    told = Prompts(*torch.randn(3, 8, 5, 16))
     praise, away = Praise(reward, 0.25).of(told, torch.ones(8, 5, dtype=torch.long)), torch.randn_like(latents)
     added = praise(latents, POSITIONS, away)
     assert added.norm() == pytest.approx(0.25 * away.norm().item(), rel=1e-4)
