@@ -116,6 +116,16 @@ def test_count_shows() -> None:
     assert int((red[1:] > red[:-1]).sum() + red[0]) == 4
 
 
+@pytest.mark.parametrize("weather", ["rain", "snow", "fog"])
+def test_weather_shows_as_much_as_its_intensity_says(weather: str) -> None:
+    scene = Scene("ball", scene="meadow", weather=weather)
+    shown = [dataclasses.replace(scene, intensity=share) for share in (0.0, 0.5, 1.0)]
+    fine = draw(dataclasses.replace(scene, weather="clear"), 0.0)
+    none, half, full = (float((draw(one, 0.0) - fine).abs().mean()) for one in shown)
+    assert none == 0
+    assert 0.3 * full < half < 0.7 * full
+
+
 def test_held_out_combinations_are_reserved() -> None:
     rng = random.Random(1)
     drawn = [sample_scene(rng) for _ in range(4000)]
