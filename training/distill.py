@@ -272,7 +272,7 @@ class Distillation:
         nothing = empty_ids(batch.token_ids.shape[1], batch.token_ids.device)
         embeds = embed_prompts(self.teacher.text_encoder, batch.token_ids)
         empty = embed_prompts(self.teacher.text_encoder, nothing).expand_as(embeds)
-        weights = torch.where(batch.weather, self._stress, 1.0).unsqueeze(2)
+        weights = (self._stress**batch.loudness).unsqueeze(2)
         return Prompts(embeds, weighted(embeds, empty, weights), empty)
 
     def save(self, folder: Path) -> None:
@@ -329,9 +329,7 @@ def new_parser(description: str | None) -> argparse.ArgumentParser:
     parser.add_argument("--shift", type=float, default=5.0)
     parser.add_argument("--substeps", type=int, default=3, help="of the teacher for one of the student's")
     parser.add_argument("--guidance", type=float, default=3.0, help="of the teacher")
-    parser.add_argument(
-        "--stress", type=float, default=1.0, help="weight with which the teacher hears of rain, snow, fog"
-    )
+    parser.add_argument("--stress", type=float, default=1.0, help="weight with which the teacher hears of rain")
     parser.add_argument("--images-share", type=float, default=0.5, help="of the steps: first frames alone")
     parser.add_argument(
         "--ahead", type=int, default=FAR_BLOCKS, help="blocks, at most, in front of what is learnt from"

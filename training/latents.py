@@ -45,7 +45,7 @@ class Batch:
 
     latents: Tensor  # [B, C, 1 or 10, h, w] fp32, normalised
     token_ids: Tensor  # [B, T] int64
-    weather: Tensor  # [B, T] bool, tokens that say rain, snow or fog
+    loudness: Tensor  # [B, T] fp32, `LOUDNESS` of tokens that say rain, snow or fog, else 0
     positions: Tensor  # [B, 1 or 10] int64
     is_far: Tensor  # [B] bool
     subject: Tensor  # [B, 1 or 10, h, w] fp32, 1 in cells that a subject or its border touches, else 0
@@ -57,7 +57,7 @@ class Drawing:
 
     scenes: list[Scene]
     token_ids: Tensor  # [N, captions, T] int16
-    weather: Tensor  # [N, captions, T] bool, tokens that say rain, snow or fog
+    loudness: Tensor  # [N, captions, T] fp32, as of `Batch`
     start: int  # latent index, 1 + 3k; 0 for images
 
 
@@ -92,12 +92,12 @@ class Drawings(IterableDataset[Drawing]):
             told = [say if scene.intensity == 1.0 else say_fine for scene in scenes]
             texts = [tell(scene, rng) for tell, scene in zip(told, scenes, strict=True) for _ in range(self._captions)]
             ids = tokenize(self._tokenizer, texts).view(self._clips, self._captions, -1).to(torch.int16)
-            weather = weather_tokens(self._tokenizer, texts).view(self._clips, self._captions, -1)
+            loudness = weather_tokens(self._tokenizer, texts).view(self._clips, self._captions, -1)
             if self._far is None:
-                yield Drawing(scenes, ids, weather, 0)
+                yield Drawing(scenes, ids, loudness, 0)
                 continue
             blocks = rng.randint(1, FAR_BLOCKS) if rng.random() < self._far else 0
-            yield Drawing(scenes, ids, weather, 1 + config.BLOCK_LATENTS * blocks)
+            yield Drawing(scenes, ids, loudness, 1 + config.BLOCK_LATENTS * blocks)
 
 
 def _fainter(scene: Scene, share: float, rng: random.Random) -> Scene:
@@ -114,9 +114,9 @@ def tokenize(tokenizer: PreTrainedTokenizerBase, texts: list[str]) -> Tensor:
 
 
 def weather_tokens(tokenizer: PreTrainedTokenizerBase, texts: list[str]) -> Tensor:
-    """Where sentences of the grammar say rain, snow or fog: bool [N, T], of the tokens of `tokenize`."""
+    """`LOUDNESS` of the tokens by which sentences of the grammar say rain, snow or fog: fp32 [N, T], else 0."""
     weights = [token_weights(stressed(whole(text), 2.0), tokenizer, config.TEXT_TOKENS) for text in texts]
-    return torch.cat(weights).squeeze(2) > 1.0
+    return torch.cat(weights).squeeze(2).log2()
 
 
 def empty_ids(length: int, device: torch.device) -> Tensor:
@@ -190,7 +190,7 @@ class LatentRing:
         rows = [
             latents.to(torch.bfloat16),
             drawing.token_ids.to(self.device),
-            drawing.weather.to(self.device),
+            drawing.loudness.to(self.device),
             positions.to(self.device),
             subject.bool(),
         ]
@@ -205,7 +205,7 @@ class LatentRing:
 
     def batch(self, count: int, *, drop_captions: float = 0.1, drop_tokens: float = 0.02) -> Batch:
         """Random samples, each with one of its captions; some captions empty, some tokens unknown."""
-        latents, token_ids, weather, positions, subject = self._tensors
+        latents, token_ids, loudness, positions, subject = self._tensors
         rows = torch.randint(self.held, (count,), device=self.device)
         which = torch.randint(token_ids.shape[1], (count,), device=self.device)
         ids = token_ids[rows, which].long()
@@ -213,8 +213,8 @@ class LatentRing:
         empty = empty_ids(ids.shape[1], self.device)
         ids = torch.where((torch.rand(count, 1, device=self.device) < drop_captions), empty, ids)
         chosen = positions[rows]
-        said = weather[rows, which]
-        return Batch(latents[rows].float(), ids, said, chosen, chosen[:, -1] >= SAMPLE_LATENTS, subject[rows].float())
+        loud = loudness[rows, which]
+        return Batch(latents[rows].float(), ids, loud, chosen, chosen[:, -1] >= SAMPLE_LATENTS, subject[rows].float())
 
     def random_batch(self, count: int, channels: int) -> Batch:
         """Numbers of a batch's shapes and nothing else, for compiling."""
@@ -223,5 +223,5 @@ class LatentRing:
         token_ids = torch.full((count, config.TEXT_TOKENS), END_TOKEN, device=self.device)
         positions = torch.arange(length, device=self.device).expand(count, -1)
         far = torch.zeros(count, dtype=torch.bool, device=self.device)
-        weather = torch.zeros_like(token_ids, dtype=torch.bool)
-        return Batch(latents, token_ids, weather, positions, far, (latents[:, 0] > 1).float())
+        loudness = torch.zeros(token_ids.shape, device=self.device)
+        return Batch(latents, token_ids, loudness, positions, far, (latents[:, 0] > 1).float())

@@ -8,7 +8,7 @@ alone, a weight below 1 that with the other alone, and none its own. Sentences o
 that their own velocity is theirs, a weight on some of their words or not.
 
 `--stress`: what few steps blur away, rain above all, the student shows when its word has a weight; then every sentence
-is to mean what the student makes of it with that weight on its rain, snow or fog.
+is to mean what the student makes of it with that weight on its rain, and less on its fog (`training.wording.LOUDNESS`).
 
     python -m training.paraphrase --minutes 20 --folder .train/run --tokenizer .train/tokenizer --networks few
 """
@@ -39,7 +39,7 @@ from training.optimizer import Optimizer
 from training.sampler import denoise, schedule
 from training.scene import Scene, sample_scene
 from training.session import Average, Clock, Log, Means, Session, learning_rate_factor
-from training.wording import Runs, pair, stressed, whole
+from training.wording import Runs, pair, stressed, styled, whole
 
 LATER = (0, 0, 1, 2)
 """The student's steps that lie before what is compared: the first one decides most."""
@@ -101,7 +101,7 @@ def _sentences(chance: random.Random, pairs: int, contrasts: int, plain: int) ->
         return sample_scene(chance, held_out=False, hard=True)
 
     while len(told) < pairs:
-        if (both := pair(scene(), chance)) is not None:
+        if (both := chance.choice((pair, styled))(scene(), chance)) is not None:
             told.append(_Sentence(*(whole(text) for text in both)))
     while len(told) < pairs + contrasts:
         if (found := contrast(scene(), chance)) is not None:
@@ -160,7 +160,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--pairs", type=int, default=6, help="reworded sentences of one step")
     parser.add_argument("--contrasts", type=int, default=4, help="sentences of two things of one kind of one step")
     parser.add_argument("--plain", type=int, default=3, help="sentences of the grammar of one step")
-    parser.add_argument("--stress", type=float, default=1.0, help="weight that rain, snow and fog are to have unasked")
+    parser.add_argument("--stress", type=float, default=1.0, help="weight that rain is to have unasked")
     parser.add_argument("--lr", type=float, default=3e-4)
     parser.add_argument("--seed", type=int, default=0)
     return parser.parse_args()

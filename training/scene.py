@@ -106,6 +106,8 @@ _WEATHER_SHARES = ((0.62, 0.14, 0.14, 0.10), (0.37, 0.22, 0.20, 0.21))
 _PLAIN_SHARES = (0.42, 0.3)
 _GROUP_SHARES = (0.3, 0.45)
 _HARD_SUBJECTS = {"cat": 1.5, "mechanical_cat": 2.0, "bird": 1.5, "girl": 1.4, "hover_car": 1.2}
+_HARD_BACKDROPS = {"desert": 1.4}
+_HARD_STYLES = {"Pixel Art": 1.6, "Cinematic Realism": 1.4, "Clay Stop Motion": 1.3}
 
 _TRAINED = frozenset(combination(scene) for _, scene in EXAMPLES)
 
@@ -165,7 +167,7 @@ def _sample_any(rng: random.Random, hard: bool) -> Scene:
     simple = chance < EXAMPLE_SHARE + _SIMPLE_SHARES[hard]
     subject = _sample_subject(rng, simple, hard)
     kind = SUBJECTS[subject]
-    backdrop = "studio" if simple else _sample_backdrop(rng, subject)
+    backdrop = "studio" if simple else _sample_backdrop(rng, subject, hard)
     motion = _sample_motion(rng, subject, backdrop, hard)
     scene = Scene(
         subject=subject,
@@ -184,9 +186,10 @@ def _sample_subject(rng: random.Random, simple: bool, hard: bool) -> str:
     return rng.choices(names, [SUBJECTS[name].frequency * more.get(name, 1.0) for name in names])[0]
 
 
-def _sample_backdrop(rng: random.Random, subject: str) -> str:
+def _sample_backdrop(rng: random.Random, subject: str, hard: bool) -> str:
     allowed = SUBJECTS[subject].backdrops
-    return rng.choices(allowed, [0.7 if name == "studio" else 1.0 for name in allowed])[0]
+    often = {"studio": 0.7} | (_HARD_BACKDROPS if hard else {})
+    return rng.choices(allowed, [often.get(name, 1.0) for name in allowed])[0]
 
 
 def _sample_colour(rng: random.Random, subject: str) -> str:
@@ -221,8 +224,14 @@ def _sample_mood(rng: random.Random, scene: Scene, hard: bool) -> Scene:
         weather="clear" if scene.scene in INDOOR else weather,
         light=rng.choices(("soft", "backlight", "neon"), lights)[0],
         camera=rng.choices(("still", "pan", "push_in", "follow"), cameras)[0],
-        style=NO_STYLE if rng.random() < _PLAIN_SHARES[hard] else rng.choice(STYLES),
+        style=NO_STYLE if rng.random() < _PLAIN_SHARES[hard] else _sample_style(rng, hard),
     )
+
+
+def _sample_style(rng: random.Random, hard: bool) -> str:
+    if not hard:
+        return rng.choice(STYLES)
+    return rng.choices(STYLES, [_HARD_STYLES.get(name, 1.0) for name in STYLES])[0]
 
 
 def validate(scene: Scene) -> None:

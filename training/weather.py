@@ -33,7 +33,7 @@ def _hazy(view: View, image: Tensor) -> Tensor:
     ground = smoothstep(-0.20 * view.height, -0.24 * view.height, view.y)
     image = over(image, white * 0.92, snow * (0.42 + 0.44 * ground))
     fog = view.flags(lambda scene: scene.weather == "fog")
-    return over(image, _fog_colour(view), fog * (0.70 + 0.14 * _veil(view, 0.0)))
+    return over(image, _fog_colour(view), fog * (0.66 + 0.15 * _veil(view, 0.0)))
 
 
 def fall(view: View, image: Tensor) -> Tensor:

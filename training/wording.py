@@ -1,4 +1,5 @@
-"""Sentences beyond the grammar: weather and time of day said where the place is, 雾中的森林, a rainy Tokyo street.
+"""Sentences beyond the grammar: weather and time of day said where the place is, 雾中的森林, a rainy Tokyo street;
+styles in the company of other words, 水墨画的样子.
 
 Owns those words and how often they are taken in training, and where the grammar's sentences say their weather. The
 grammar itself (`training.captions`) stays as it is, because the held-out sentences of `bench.quality` are made by it.
@@ -9,18 +10,29 @@ from __future__ import annotations
 import dataclasses
 import random
 import re
+from collections.abc import Iterable
 
 from styles import WeightedText
 from styles.weights import merge_runs
 from training import phrases_en as en
 from training import phrases_zh as zh
+from training.attributes import NO_STYLE
 from training.captions import caption, place_of
 from training.scene import Scene
 
 Runs = tuple[WeightedText, ...]
 
+LOUDNESS = {"rain": 1.0, "snow": 0.0, "fog": 0.35}
+"""Powers of the stress on each: few steps draw snow as it is said, fog nearly so, rain too faintly."""
 SHARE = 0.35
 """Of the sentences about rain, snow or fog."""
+
+
+def _either(words: Iterable[str]) -> str:
+    """A pattern of any of them, the longest first."""
+    return "|".join(sorted(words, key=len, reverse=True))
+
+
 # fmt: off
 _BEFORE_ZH: dict[str, tuple[str, ...]] = {
     "rain": ("雨中的", "下雨的", "下着雨的", "大雨中的", "雨里的", "雨天的", "细雨中的", "雨中"),
@@ -48,15 +60,24 @@ _WITH_TIME_EN: dict[tuple[str, str], tuple[str, ...]] = {
     for weather, words in {"rain": ("rainy",), "snow": ("snowy",), "fog": ("foggy", "misty")}.items()
     for time, names in {"night": ("night",), "dusk": ("evening", "dusk")}.items()
 }
+_STYLED_ZH = (
+    "{}那种", "{}那样的", "{}的感觉", "{}的味道", "{}画面", "像{}一样", "画成{}", "拍成{}", "做成{}", "仿{}",
+    "要{}的效果", "{}的调子", "整个是{}", "用{}来表现", "{}似的", "仿佛{}", "看上去像{}", "{}的样子", "以{}呈现", "{}出来的",
+)
+_STYLED_EN = (
+    "like {}", "looks like {}", "done as {}", "in the manner of {}", "the look of {}", "made as {}", "{} feel", "as {}",
+    "all {}", "{} look", "everything in {}", "resembling {}", "{} please",
+)
 # fmt: on
 _UNSAID = (zh.WEATHERS["clear"], en.WEATHERS["clear"], zh.TIMES["day"], zh.TIMES_OF["day"], en.TIMES["day"])
-_WET_ZH, _WET_EN = (
-    "|".join(sorted((word for name in ("rain", "snow", "fog") for word in table[name]), key=len, reverse=True))
-    for table in (zh.WEATHERS, en.WEATHERS)
-)
 # A clause of its own: 雪 says nothing of the weather in 雪山. At night it may stand in front of the place.
 _CLAUSE = re.compile(
-    rf"(?<![^，,、。 ])(?:{_WET_ZH})(?![^，,、。！!. ])|雨夜|雪夜|(?:(?<=, )|^)(?:{_WET_EN})(?![^,.!])", re.IGNORECASE
+    "|".join(
+        rf"(?P<{name}>(?<![^，,、。 ])(?:{_either(zh.WEATHERS[name])})(?![^，,、。！!. ])|{night}"
+        rf"|(?:(?<=, )|^)(?:{_either(en.WEATHERS[name])})(?![^,.!]))"
+        for name, night in (("rain", "雨夜"), ("snow", "雪夜"), ("fog", "雾夜"))
+    ),
+    re.IGNORECASE,
 )
 _ARTICLE = re.compile(r"\b(on|in|at|by|against) (a|an|the) ", re.IGNORECASE)
 
@@ -107,16 +128,28 @@ def pair(scene: Scene, rng: random.Random) -> tuple[str, str] | None:
     return None
 
 
-def weather_spans(text: str) -> list[tuple[int, int]]:
-    """Where a sentence of the grammar says rain, snow or fog: half open spans of characters."""
-    return [found.span() for found in _CLAUSE.finditer(text)]
+def styled(scene: Scene, rng: random.Random) -> tuple[str, str] | None:
+    """A sentence whose style is said with other words around it, and the same with the grammar's clause alone."""
+    if scene.style == NO_STYLE:
+        return None
+    text = caption(dataclasses.replace(scene, style=NO_STYLE), rng).rstrip("。.")
+    chinese = re.search("[\u4e00-\u9fff]", text) is not None
+    phrase = rng.choice((zh if chinese else en).STYLES[scene.style])
+    carrier = rng.choice(_STYLED_ZH if chinese else _STYLED_EN)
+    comma = "，" if chinese else ", "
+    return f"{text}{comma}{carrier.format(phrase)}", f"{text}{comma}{phrase}"
+
+
+def weather_spans(text: str) -> list[tuple[int, int, str]]:
+    """Where a sentence of the grammar says rain, snow or fog: half open spans of characters, and which it is."""
+    return [(*found.span(), str(found.lastgroup)) for found in _CLAUSE.finditer(text)]
 
 
 def stressed(runs: Runs, stress: float) -> Runs:
-    """The same text, what it says of rain, snow or fog weighted by so much more."""
+    """The same text, what it says of rain weighted by so much more, of snow and fog by that to the power `LOUDNESS`."""
     text, weights = "".join(run.text for run in runs), [run.weight for run in runs for _ in run.text]
-    for start, end in weather_spans(text):
-        weights[start:end] = [weight * stress for weight in weights[start:end]]
+    for start, end, name in weather_spans(text):
+        weights[start:end] = [weight * stress ** LOUDNESS[name] for weight in weights[start:end]]
     return merge_runs(WeightedText(letter, weight) for letter, weight in zip(text, weights, strict=True))
 
 

@@ -14,10 +14,11 @@ TOKENIZER = Path("assets/embedded/tokenizer")
 
 def test_weather_is_found_in_tokens_of_a_sentence() -> None:
     tokenizer = AutoTokenizer.from_pretrained(TOKENIZER)
-    texts = ["雪山前，一只猫，下着雨", "a red ball in the meadow, in the rain", "雪山前，一只猫"]
+    texts = ["雪山前，一只猫，下着雨", "a red ball in the meadow, in the rain", "雪山前，一只猫，下雪"]
     ids, said = tokenize(tokenizer, texts), weather_tokens(tokenizer, texts)
     assert said.shape == ids.shape
-    found = [tokenizer.decode(row[where]).strip() for row, where in zip(ids, said, strict=True)]
+    assert set(said.unique().tolist()) == {0.0, 1.0}
+    found = [tokenizer.decode(row[where > 0]).strip() for row, where in zip(ids, said, strict=True)]
     assert found == ["下着雨", "in the rain", ""]
 
 

@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from training import phrases_en, phrases_zh
 from training.scene import Scene, sample_scene
-from training.wording import pair, reworded, say, weather_spans
+from training.wording import pair, reworded, say, styled, weather_spans
 
 _WORDS = {"rain": ("雨", "rain"), "snow": ("雪", "snow"), "fog": ("雾", "fog", "mist", "haz")}
 _Said = TypeVar("_Said")
@@ -79,7 +79,8 @@ def test_where_the_grammar_says_its_weather() -> None:
     for scene, (_, apart) in _told(200, 8, pair):
         spans = weather_spans(apart)
         assert spans, apart
-        start, end = spans[-1]
+        start, end, name = spans[-1]
+        assert name == scene.weather
         assert end == len(apart)
         words = (*phrases_zh.WEATHERS[scene.weather], *phrases_en.WEATHERS[scene.weather])
         assert apart[start:end] in words
@@ -91,4 +92,14 @@ def test_where_the_grammar_says_its_weather() -> None:
         "",
     ):
         assert weather_spans(text) == [], text
-    assert weather_spans("雨夜的东京街头，雪") == [(0, 2), (8, 9)]
+    assert weather_spans("雨夜的东京街头，雪，foggy") == [(0, 2, "rain"), (8, 9, "snow")]
+
+
+def test_a_style_in_other_company() -> None:
+    for scene, (asked, meant) in _told(60, 9, styled):
+        assert asked != meant
+        words = (*phrases_zh.STYLES[scene.style], *phrases_en.STYLES[scene.style])
+        said = [word for word in words if meant.endswith(word)]
+        assert said
+        assert any(word in asked for word in said)
+    assert styled(Scene(), random.Random(0)) is None
