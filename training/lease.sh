@@ -22,7 +22,7 @@ match() {
         ln -sfn ../run/few $own/start
         CUDA_VISIBLE_DEVICES=$gpu python3 -m training.matching --folder $own --tokenizer $words --minutes "$2" --resume start \
             --sizes 768x448 1280x736 --drawings 6 --tokens 48000 --images-share 0.4 --average 0.997 --lr 6e-4 --fake-lr 1e-3 \
-            --fake-updates 5 --reward 0.5 --compile dynamic --seed $((41 + gpu)) >$logs/match-$gpu.log 2>&1 &
+            --fake-updates 5 --reward 0.5 --stress 1.7 --compile dynamic --seed $((41 + gpu)) >$logs/match-$gpu.log 2>&1 &
         pids="$pids $!"
     done
     for pid in $pids; do wait "$pid"; done

@@ -42,7 +42,7 @@ HIGHEST_SIGMA = 0.7
 """Of the noise on what is read: above it small subjects do not show."""
 GLIMPSES = 4
 """Places that a head gathers from."""
-SURE = 0.9
+SURE = 0.8
 """Probability from which on a caption counts as saying something."""
 MOVING = frozenset({"motion", "camera", "pace"})
 """A single picture does not show them."""
