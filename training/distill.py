@@ -6,8 +6,8 @@ guidance, takes several finer steps to the student's next level; the student lea
 (guided and progressive distillation, arXiv 2210.03142 and 2202.00512, here from the student's own states, so that its
 own errors are corrected, as in arXiv 2011.04619). The context is the student's own, up to the length of the longest
 clip (self forcing, arXiv 2506.08009), or the world's. With `--critic` its first frames also have to pass for the
-world's (`training.critic`). With `--stress` the teacher hears of rain, snow and fog with that weight: the student shows
-them as loudly unasked.
+world's (`training.critic`). With `--stress` the teacher hears of rain with that weight, of fog with less
+(`training.wording.LOUDNESS`): the student shows them as loudly unasked.
 
     training/launch.sh training.distill --minutes 12 --folder .train/run --tokenizer .train/tokenizer --compile dynamic
 """

@@ -78,22 +78,8 @@ def test_from_nothing_to_a_pipeline(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     _run(monkeypatch, distill, *run, *few, "--max-steps", 4, "--substeps", 2, "--steps", 2, "--critic", 0.5)
     for more in ((), ("--resume",)):
         _run(monkeypatch, reward, *run, *few, "--max-steps", 10, "--captions", 8, *more)
-    matched = (
-        "--max-steps",
-        8,
-        "--steps",
-        2,
-        "--resume",
-        "few",
-        "--ahead",
-        2,
-        "--reward",
-        0.5,
-        "--fake-first",
-        2,
-        "--stress",
-        2,
-    )
+    matched = ("--max-steps", 8, "--steps", 2, "--resume", "few", "--ahead", 2, "--fake-first", 2)
+    matched = (*matched, "--reward", 0.5, "--stress", 2)
     _run(monkeypatch, matching, *run, *few, *matched)
     packed = tmp_path / "packed"
     _run(monkeypatch, pack, "--folder", tmp_path, "--networks", "few", "--tokenizer", words, "--out", packed)
