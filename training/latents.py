@@ -24,7 +24,7 @@ from pipeline.text import token_weights
 from training import config
 from training.autoencode import encode_moments, normalise
 from training.scene import Scene, sample_scene
-from training.wording import say, say_fine, stressed, whole
+from training.wording import say, stressed, weather_spans, whole
 from training.world import draw
 
 SAMPLE_BLOCKS = 3
@@ -89,8 +89,7 @@ class Drawings(IterableDataset[Drawing]):
             scenes = [
                 _fainter(sample_scene(rng, held_out=False, hard=True), self._faint, rng) for _ in range(self._clips)
             ]
-            told = [say if scene.intensity == 1.0 else say_fine for scene in scenes]
-            texts = [tell(scene, rng) for tell, scene in zip(told, scenes, strict=True) for _ in range(self._captions)]
+            texts = [say(scene, rng) for scene in scenes for _ in range(self._captions)]
             ids = tokenize(self._tokenizer, texts).view(self._clips, self._captions, -1).to(torch.int16)
             loudness = weather_tokens(self._tokenizer, texts).view(self._clips, self._captions, -1)
             if self._far is None:
@@ -115,8 +114,12 @@ def tokenize(tokenizer: PreTrainedTokenizerBase, texts: list[str]) -> Tensor:
 
 def weather_tokens(tokenizer: PreTrainedTokenizerBase, texts: list[str]) -> Tensor:
     """`LOUDNESS` of the tokens by which sentences of the grammar say rain, snow or fog: fp32 [N, T], else 0."""
-    weights = [token_weights(stressed(whole(text), 2.0), tokenizer, config.TEXT_TOKENS) for text in texts]
-    return torch.cat(weights).squeeze(2).log2()
+    loudness = torch.zeros(len(texts), config.TEXT_TOKENS)
+    for row, text in enumerate(texts):
+        if weather_spans(text):  # two of three say nothing of it
+            weights = token_weights(stressed(whole(text), 2.0), tokenizer, config.TEXT_TOKENS)
+            loudness[row] = weights.flatten().log2()
+    return loudness
 
 
 def empty_ids(length: int, device: torch.device) -> Tensor:

@@ -229,7 +229,7 @@ def _sample_mood(rng: random.Random, scene: Scene, hard: bool) -> Scene:
 
 
 def _sample_style(rng: random.Random, hard: bool) -> str:
-    if not hard:
+    if not hard:  # another draw of the generator, which the benchmark's scenes are made by
         return rng.choice(STYLES)
     return rng.choices(STYLES, [_HARD_STYLES.get(name, 1.0) for name in STYLES])[0]
 

@@ -15,11 +15,8 @@ def haze(view: View, image: Tensor) -> Tensor:
     """What the weather does to the backdrop: grey under rain, white ground under snow, veiled by fog."""
     if all(scene.weather == "clear" for scene in view.scenes):
         return image
-    return torch.lerp(image, _hazy(view, image), _intensity(view))
-
-
-def _hazy(view: View, image: Tensor) -> Tensor:
-    rain = view.flags(lambda scene: scene.weather == "rain").unsqueeze(1)
+    intensity = _intensity(view)
+    rain = (view.flags(lambda scene: scene.weather == "rain") * intensity).unsqueeze(1)
     grey = image.mean(1, keepdim=True)
     grey_share = view.by_time_number(0.58, 0.46, 0.18).unsqueeze(1)
     dim = view.by_time_number(0.66, 0.74, 0.92).unsqueeze(1)
@@ -31,14 +28,14 @@ def _hazy(view: View, image: Tensor) -> Tensor:
     )
     white = view.by_time((0.93, 0.95, 0.98), (0.86, 0.78, 0.80), (0.36, 0.41, 0.55))
     ground = smoothstep(-0.20 * view.height, -0.24 * view.height, view.y)
-    image = over(image, white * 0.92, snow * (0.42 + 0.44 * ground))
+    image = over(image, white * 0.92, snow * intensity * (0.42 + 0.44 * ground))
     fog = view.flags(lambda scene: scene.weather == "fog")
-    return over(image, _fog_colour(view), fog * (0.66 + 0.15 * _veil(view, 0.0)))
+    return over(image, _fog_colour(view), fog * intensity * (0.66 + 0.15 * _veil(view, 0.0)))
 
 
 def fall(view: View, image: Tensor) -> Tensor:
     """Streaks, flakes or veils in front; the clips of a view share one weather other than clear."""
-    return torch.lerp(image, _fallen(view, image), _intensity(view))
+    return torch.lerp(image, _fallen(view, image), _intensity(view).unsqueeze(1))
 
 
 def _fallen(view: View, image: Tensor) -> Tensor:
@@ -56,8 +53,8 @@ def _fallen(view: View, image: Tensor) -> Tensor:
 
 
 def _intensity(view: View) -> Tensor:
-    """[B, 1, 1, 1, 1]."""
-    return view.numbers(lambda scene: scene.intensity).unsqueeze(1)
+    """How much of its weather shows, [B, 1, 1, 1]."""
+    return view.numbers(lambda scene: scene.intensity)
 
 
 def _streaks(view: View, row: int, cell_x: float, cell_y: float, speed: float) -> Tensor:

@@ -70,7 +70,8 @@ _STYLED_EN = (
     "all {}", "{} look", "everything in {}", "resembling {}", "{} please",
 )
 # fmt: on
-_UNSAID = (zh.WEATHERS["clear"], en.WEATHERS["clear"], zh.TIMES["day"], zh.TIMES_OF["day"], en.TIMES["day"])
+_FINE = (*zh.WEATHERS["clear"], *en.WEATHERS["clear"])
+_UNSAID = (*_FINE, *zh.TIMES["day"], *zh.TIMES_OF["day"], *en.TIMES["day"])
 # A clause of its own: 雪 says nothing of the weather in 雪山. At night it may stand in front of the place.
 _CLAUSE = re.compile(
     "|".join(
@@ -84,18 +85,22 @@ _ARTICLE = re.compile(r"\b(on|in|at|by|against) (a|an|the) ", re.IGNORECASE)
 
 
 def say(scene: Scene, rng: random.Random) -> str:
-    """A true sentence about the scene: the grammar's, or where there is weather sometimes one from here."""
+    """A true sentence about the scene: the grammar's, or where there is weather sometimes one from here.
+
+    Weather that does not wholly show is said to be fine.
+    """
+    if scene.intensity < 1.0:
+        return _fine(dataclasses.replace(scene, weather="clear"), rng)
     if scene.weather != "clear" and rng.random() < SHARE:
         return reworded(scene, rng) or caption(scene, rng)
     return caption(scene, rng)
 
 
-def say_fine(scene: Scene, rng: random.Random) -> str:
-    """A sentence that says that the weather is fine, where it hardly shows."""
-    silent = dataclasses.replace(scene, weather="clear")
+def _fine(scene: Scene, rng: random.Random) -> str:
+    """A sentence of the grammar that says that the weather is fine; one in fourteen does."""
     while True:
-        text = caption(silent, rng)
-        if any(word in text for word in (*zh.WEATHERS["clear"], *en.WEATHERS["clear"])):
+        text = caption(scene, rng)
+        if any(word in text for word in _FINE):
             return text
 
 
@@ -112,7 +117,7 @@ def pair(scene: Scene, rng: random.Random) -> tuple[str, str] | None:
     with_time = (scene.weather, scene.time_of_day) in _WITH_TIME_ZH and rng.random() < 0.5
     silent = dataclasses.replace(scene, weather="clear", time_of_day="day" if with_time else scene.time_of_day)
     text = caption(silent, rng)
-    if any(word in text for table in _UNSAID for word in table):
+    if any(word in text for word in _UNSAID):
         return None  # it says that the weather is fine, or that it is day
     place = place_of(scene)
     for phrase in sorted(zh.PLACES[place], key=len, reverse=True):

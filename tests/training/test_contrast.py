@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import random
 
-from styles import WeightedText
 from training import phrases_en, phrases_zh
 from training.contrast import Contrast, contrast
 from training.paraphrase import ABOVE, BELOW, _sentences
 from training.scene import sample_scene
-from training.wording import LOUDNESS, stressed
 
 
 def _some(number: int) -> list[Contrast]:
@@ -68,15 +66,3 @@ def test_other_sentences_keep_their_meaning_under_any_weight() -> None:
     assert all(one.asked == one.meant for one in told)
     weighted = [one for one in told if any(run.weight != 1.0 for run in one.asked)]
     assert 30 < len(weighted) < 70
-
-
-def test_stress_multiplies_what_is_said_of_the_weather() -> None:
-    runs = (WeightedText("雪，雪山前一只猫，下着", 1.0), WeightedText("雨", 1.2), WeightedText("，雾", 1.0))
-    assert stressed(runs, 2.0) == (
-        WeightedText("雪，雪山前一只猫，", 1.0),
-        WeightedText("下着", 2.0),
-        WeightedText("雨", 2.4),
-        WeightedText("，", 1.0),
-        WeightedText("雾", 2.0 ** LOUDNESS["fog"]),
-    )
-    assert stressed((WeightedText("一只猫", 1.0),), 2.0) == (WeightedText("一只猫", 1.0),)

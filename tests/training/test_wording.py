@@ -6,9 +6,10 @@ import random
 from collections.abc import Callable, Iterator
 from typing import TypeVar
 
+from styles import WeightedText
 from training import phrases_en, phrases_zh
 from training.scene import Scene, sample_scene
-from training.wording import pair, reworded, say, styled, weather_spans
+from training.wording import LOUDNESS, pair, reworded, say, stressed, styled, weather_spans
 
 _WORDS = {"rain": ("雨", "rain"), "snow": ("雪", "snow"), "fog": ("雾", "fog", "mist", "haz")}
 _Said = TypeVar("_Said")
@@ -103,3 +104,15 @@ def test_a_style_in_other_company() -> None:
         assert said
         assert any(word in asked for word in said)
     assert styled(Scene(), random.Random(0)) is None
+
+
+def test_stress_multiplies_what_is_said_of_the_weather() -> None:
+    runs = (WeightedText("雪，雪山前一只猫，下着", 1.0), WeightedText("雨", 1.2), WeightedText("，雾", 1.0))
+    assert stressed(runs, 2.0) == (
+        WeightedText("雪，雪山前一只猫，", 1.0),
+        WeightedText("下着", 2.0),
+        WeightedText("雨", 2.4),
+        WeightedText("，", 1.0),
+        WeightedText("雾", 2.0 ** LOUDNESS["fog"]),
+    )
+    assert stressed((WeightedText("一只猫", 1.0),), 2.0) == (WeightedText("一只猫", 1.0),)
