@@ -5,9 +5,9 @@ block with the shipped steps and no guidance. From every noise level that it com
 guidance, takes several finer steps to the student's next level; the student learns the straight line between the two
 (guided and progressive distillation, arXiv 2210.03142 and 2202.00512, here from the student's own states, so that its
 own errors are corrected, as in arXiv 2011.04619). The context is the student's own, up to the length of the longest
-clip (self forcing, arXiv 2506.08009), or the world's. With `--critic` its first frames also have to pass for the
-world's (`training.critic`). With `--stress` the teacher hears of rain with that weight, of fog with less
-(`training.wording.LOUDNESS`): the student shows them as loudly unasked.
+clip (self forcing, arXiv 2506.08009), or the world's; one block of each roll-out is learnt from. With `--critic` its
+first frames also have to pass for the world's (`training.critic`). With `--stress` the teacher hears of rain with that
+weight, of fog with less (`training.wording.LOUDNESS`): the student shows them as loudly unasked.
 
     training/launch.sh training.distill --minutes 12 --folder .train/run --tokenizer .train/tokenizer --compile dynamic
 """
@@ -30,7 +30,7 @@ from training.config import BLOCK_LATENTS
 from training.critic import Critic, add_scaled
 from training.flow import timesteps
 from training.forward import KeysValues, Pieces, cached_forward
-from training.latents import FAR_BLOCKS, Batch, empty_ids
+from training.latents import FAR_BLOCKS, SAMPLE_BLOCKS, Batch, empty_ids
 from training.networks import Networks, embed_prompts, load_networks, save_networks
 from training.optimizer import Optimizer
 from training.sampler import context_of, joined, schedule, start
@@ -43,8 +43,8 @@ DRAW_EVERY = 20
 """Steps between drawings of new clips and looks at the clock."""
 REAL_CONTEXT_SHARE = 0.25
 """Roll-outs that start from the world's own latent 0 and first block, at any place in the clip."""
-LONG_SHARE = 0.6
-"""Of the others, roll-outs that are learnt from only after `--ahead` blocks or less."""
+LONG_SHARE = 0.5
+"""Of the others, roll-outs that are longer than a sample of the world."""
 CRITIC_KNOWS = 0.67
 """Loss of the critic (0.69 at first) below which the student hears it."""
 STRENGTHS = (0.5, 0.75, 0.75, 1.0)
@@ -129,29 +129,31 @@ class Lesson:
         self._own = Context(student, prompts.embeds, pieces)
         self._teachers = Context(teacher, prompts.both, pieces)
 
-    def keep(self, clean: Tensor, at: slice) -> None:
-        """Take clean latents as the context of what follows."""
-        self._own.keep(clean, self._positions[:, at])
-        self._teachers.keep(clean, self._positions[:, at].repeat(2, 1))
-
-    def learn(self, x: Tensor, at: slice, strength: float) -> tuple[Tensor, Tensor]:
-        """One block from its start.
+    def keep(self, clean: Tensor, at: slice, *, matters: bool = True) -> None:
+        """Take clean latents as the context of what follows.
 
         Args:
-            x: [B, C, F, h, w] at the first noise level of `strength`.
+            matters: also to the teacher, who sees the last two blocks and the sink alone of what is in front.
+        """
+        self._own.keep(clean, self._positions[:, at])
+        if matters:
+            self._teachers.keep(clean, self._positions[:, at].repeat(2, 1))
 
-        Returns:
-            The loss, with gradients, and the student's clean latents.
+    def learn(self, x: Tensor, at: slice, strength: float) -> Tensor:
+        """The loss of one block, with gradients.
+
+        Args:
+            x: its start [B, C, F, h, w], at the first noise level of `strength`.
         """
         levels = self._few.levels(strength).to(x.device)
         with torch.no_grad():
-            *points, x = self._course(x, levels, at)
+            *points, _ = self._course(x, levels, at)
             states = torch.cat(points)
             sigmas = levels.repeat_interleave(len(x), 0)
             goal = self._taught(states, sigmas, at)
             target = (goal - states) / (sigmas[:, -1] - sigmas[:, 0]).view(-1, 1, 1, 1, 1)
         velocity = self._velocity(states, sigmas[:, 0], at)
-        return (velocity - target).square().mean(), x
+        return (velocity - target).square().mean()
 
     def make(self, x: Tensor, at: slice, strength: float = 1.0) -> Tensor:
         """The student's clean latents of a block from its start `x`, with gradients through every step."""
@@ -197,6 +199,11 @@ class Lesson:
         return cached_forward(networks.transformer, *inputs, pieces=self._pieces)[0].float()
 
 
+def _latents_of(number: int) -> slice:
+    """Of a clip's block of this number, from 0."""
+    return slice(max(0, 1 + BLOCK_LATENTS * (number - 1)), 1 + BLOCK_LATENTS * number)
+
+
 class Distillation:
     """Student, teacher and the student's updates; one text encoder, stage 1b's, for both."""
 
@@ -216,45 +223,46 @@ class Distillation:
         self._critic_share, self.critic_loss = args.critic, torch.zeros(())
 
     def step(
-        self, batch: Batch, chance: random.Random, *, factor: float, real_context: bool = False, ahead: int = 0
+        self, batch: Batch, chance: random.Random, *, factor: float, ahead: int = 0, real_context: bool = False
     ) -> Tensor:
-        """Roll one batch out and learn from the blocks that the student made; returns the mean loss.
+        """Roll one batch out to a block and learn from that block; returns the loss.
 
         Args:
-            batch: its positions say how long the clips become.
+            batch: its positions reach to the block at least.
             factor: of the learning rate.
-            real_context: the world's own latent 0 and first block stand in front.
-            ahead: blocks of the student's that only stand in front.
+            ahead: blocks that only stand in front of the one that is learnt from.
+            real_context: the first two of them are the world's own.
         """
-        real, device, length = batch.latents, batch.latents.device, batch.positions.shape[1]
-        losses: list[Tensor] = []
+        real, device = batch.latents, batch.latents.device
+        last: Tensor | None = None
         with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
             lesson = self._lesson(batch)
-            last: Tensor | None = None
-            for number, first in enumerate([0, *range(1, length, BLOCK_LATENTS)]):
-                at = slice(first, first + (1 if first == 0 else BLOCK_LATENTS))
+            for number in range(ahead):
                 if real_context and number <= 1:
-                    x = real[:, :, at]
+                    x = real[:, :, _latents_of(number)]
                 else:
-                    strength = 1.0 if first == 0 else chance.choice(STRENGTHS)
-                    noise = torch.randn_like(real[:, :, :1].expand(-1, -1, at.stop - first, -1, -1))
-                    x = start(noise, last, float(self.few.levels(strength)[0, 0]))
-                    if number < ahead:
-                        with torch.no_grad():
-                            x = lesson.make(x, at, strength)
-                    else:
-                        loss, x = lesson.learn(x, at, strength)
-                        loss.backward()
-                        losses.append(loss.detach())
-                    if self._critic is not None and length == 1:
-                        self._criticise(self._critic, lesson, real, noise)
+                    with torch.no_grad():
+                        x = lesson.make(*self._start(real, last, number, chance))
                 last = x[:, :, -1:]
-                if at.stop < length:
-                    lesson.keep(x, at)
+                lesson.keep(x, _latents_of(number), matters=number == 0 or number >= ahead - 2)
+            x, at, strength = self._start(real, last, ahead, chance)
+            loss = lesson.learn(x, at, strength)
+            loss.backward()
+            if self._critic is not None and ahead == 0:
+                self._criticise(self._critic, lesson, real, x)
         self._session.average_gradients(self._optimizer.parameters)
         self._optimizer.step(factor)
         self.average.update()
-        return torch.stack(losses).mean()
+        return loss.detach()
+
+    def _start(
+        self, like: Tensor, last: Tensor | None, number: int, chance: random.Random
+    ) -> tuple[Tensor, slice, float]:
+        """What `Lesson.make` takes of a block of clips like [B, C, F, h, w], from the last latent before it."""
+        at = _latents_of(number)
+        strength = 1.0 if number == 0 else chance.choice(STRENGTHS)
+        noise = torch.randn_like(like[:, :, :1].expand(-1, -1, at.stop - at.start, -1, -1))
+        return start(noise, last, float(self.few.levels(strength)[0, 0])), at, strength
 
     def _criticise(self, critic: Critic, lesson: Lesson, real: Tensor, noise: Tensor) -> None:
         """Add the critic's gradient for first frames made from `noise`, once it has learnt to tell them."""
@@ -295,14 +303,13 @@ def run(args: argparse.Namespace, make: Callable[[argparse.Namespace, Session], 
         ring = chance.choices(supplies[images].rings, shares)[0]
         batch = ring.batch(batch_size(args, ring), drop_captions=0.05)
         real_context = not images and chance.random() < REAL_CONTEXT_SHARE
-        ahead = 0 if images or real_context or chance.random() >= LONG_SHARE else chance.randint(1, args.ahead)
+        ahead = 0 if images else _ahead(chance, args.ahead, real_context=real_context)
         if not real_context:  # from its start, a clip has no gap
-            length = batch.latents.shape[2] + BLOCK_LATENTS * ahead
-            whole = torch.arange(length, device=session.device).expand(len(batch.latents), -1)
+            whole = torch.arange(1 + BLOCK_LATENTS * ahead, device=session.device).expand(len(batch.latents), -1)
             batch = dataclasses.replace(batch, positions=whole)
         factor = learning_rate_factor(fraction)
-        loss = distillation.step(batch, chance, factor=factor, real_context=real_context, ahead=ahead)
-        kept.add("image" if images else "far" if ahead else "clip", loss)
+        loss = distillation.step(batch, chance, factor=factor, ahead=ahead, real_context=real_context)
+        kept.add("image" if images else "far" if ahead > SAMPLE_BLOCKS else "clip", loss)
         if args.critic and images:
             kept.add("critic", distillation.critic_loss)
         step += 1
@@ -321,6 +328,15 @@ def run(args: argparse.Namespace, make: Callable[[argparse.Namespace, Session], 
     session.finish()
 
 
+def _ahead(chance: random.Random, longest: int, *, real_context: bool) -> int:
+    """How many blocks stand in front of the one that is learnt from; `longest`: beyond a sample of the world."""
+    if real_context:
+        return chance.randint(2, SAMPLE_BLOCKS)
+    if chance.random() < LONG_SHARE:
+        return SAMPLE_BLOCKS + chance.randint(1, longest)
+    return chance.randint(1, SAMPLE_BLOCKS)
+
+
 def new_parser(description: str | None) -> argparse.ArgumentParser:
     """Of what all lessons need."""
     parser = new_supply_parser(description)
@@ -332,7 +348,7 @@ def new_parser(description: str | None) -> argparse.ArgumentParser:
     parser.add_argument("--stress", type=float, default=1.0, help="weight with which the teacher hears of rain")
     parser.add_argument("--images-share", type=float, default=0.5, help="of the steps: first frames alone")
     parser.add_argument(
-        "--ahead", type=int, default=FAR_BLOCKS, help="blocks, at most, in front of what is learnt from"
+        "--ahead", type=int, default=FAR_BLOCKS, help="blocks, at most, of roll-outs beyond a sample of the world"
     )
     parser.add_argument("--average", type=float, default=0.99)
     parser.add_argument("--lr", type=float, default=1e-3)

@@ -1,60 +1,93 @@
 #!/bin/sh
-# All stages one behind the other on the GPUs of one machine, in about 27 minutes: setsid training/lease.sh new|more|few|match|next
-# "new" makes everything from nothing; "more" goes on from .train/run (training.unpack puts what is shipped there), "few"
-# goes on with the shipped student of the shipped teacher, "match" learns a reward (2c), then makes the student sharper by
-# it (3b) on each GPU by itself, and "next" does that after seven minutes more of the teacher.
-# Everything lies in .train/run afterwards; each stage's log in .train/logs. Nobody needs to stay connected meanwhile.
+# All stages one behind the other on the GPUs of one machine, in about 27 minutes: setsid training/lease.sh new|more|few|next
+# "new" makes everything from nothing; the others go on from .train/run (training.unpack puts what is shipped there): "more"
+# with the teacher and a distilled student, "few" with that student alone, "next" with the teacher and beside it a reward
+# (2c), then on each GPU by itself with a student that is made sharper by it (3b), whose mean learns other wordings (3c),
+# more or less loud on each GPU, and is measured. Everything lies in .train afterwards (packed checkpoints in
+# .train/packed-*, what they show in bench/results/next_*); each stage's log in .train/logs. Nobody needs to stay connected.
 set -u
 run=.train/run words=.train/tokenizer logs=.train/logs
 mkdir -p $run $logs
+gpus=$(nvidia-smi -L | wc -l) last=$(($(nvidia-smi -L | wc -l) - 1))
 stage() { name=$1; shift; training/launch.sh "training.$name" --folder $run "$@"; }
-alone() { gpu=$1 name=$2; shift 2; CUDA_VISIBLE_DEVICES=$gpu python3 -m "training.$name" --folder $run "$@"; }
+alone() { gpu=$1 name=$2; shift 2; CUDA_VISIBLE_DEVICES=$gpu python3 -m "training.$name" "$@"; }
 flow() { stage transformer --tokenizer $words --compile dynamic "$@" || stage transformer --tokenizer $words "$@"; }
-last=$(($(nvidia-smi -L | wc -l) - 1))
+began() { date +"%s $*" >>$logs/times; }
+
 # Stage 3b is bound by launches: two GPUs together are no faster than one, and the mean of what two make is better.
-match() {
-    stage reward --tokenizer $words --sizes 768x448 1280x736 --compile dynamic --minutes "$1" >$logs/reward.log 2>&1
+students() { # MINUTES
     pids=
     for gpu in $(seq 0 $last); do
-        own=.train/run-$gpu
-        mkdir -p $own $run/few-$gpu
+        own=.train/student-$gpu
+        mkdir -p $own
         for part in vae.pt text_encoder.pt flow reward.pt; do ln -sfn ../run/$part $own/$part; done
         ln -sfn ../run/few $own/start
-        CUDA_VISIBLE_DEVICES=$gpu python3 -m training.matching --folder $own --tokenizer $words --minutes "$2" --resume start \
-            --sizes 768x448 1280x736 --drawings 6 --tokens 48000 --images-share 0.4 --average 0.997 --lr 6e-4 --fake-lr 1e-3 \
-            --fake-updates 5 --reward 0.5 --stress 1.7 --compile dynamic --seed $((41 + gpu)) >$logs/match-$gpu.log 2>&1 &
+        alone $gpu matching --folder $own --tokenizer $words --minutes "$1" --resume start --sizes 768x448 1280x736 \
+            --drawings 6 --tokens 48000 --images-share 0.4 --average 0.997 --lr 6e-4 --fake-lr 1e-3 --fake-updates 5 \
+            --workers 5 --reward 0.5 --stress 1.7 --compile dynamic --seed $((61 + gpu)) >$logs/student-$gpu.log 2>&1 &
         pids="$pids $!"
     done
     for pid in $pids; do wait "$pid"; done
-    for gpu in $(seq 0 $last); do cp .train/run-$gpu/few/* $run/few-$gpu/; done
+    names=
+    for gpu in $(seq 0 $last); do mkdir -p $run/few-$gpu; cp .train/student-$gpu/few/* $run/few-$gpu/; names="$names few-$gpu"; done
+    # shellcheck disable=SC2086 # several names
+    python3 -m training.pack --folder $run --networks $names --tokenizer $words --out .train/mean --shift 5 >$logs/mean.log 2>&1
+    python3 -m training.pack --folder $run --networks flow --tokenizer $words --out .train/teacher >$logs/teacher.log 2>&1
 }
+
+measured() { # GPU STRESS: what the mean shows, whose text encoder makes rain so loud
+    of=.train/stress-$2 packed=.train/packed-$2
+    python3 -m training.unpack --checkpoint .train/mean --teacher .train/teacher/transformer --folder "$of" --tokenizer "$of/tokenizer"
+    alone "$1" paraphrase --folder "$of" --tokenizer $words --minutes 1.7 --pairs 8 --contrasts 6 --stress "$2" --seed 9
+    python3 -m training.pack --folder "$of" --networks few --tokenizer $words --out "$packed" --shift 5
+    export CUDA_VISIBLE_DEVICES="$1"
+    quality="python3 -m bench.quality --model $packed --cache .train/readings --sheets .train/sheets --limit 500"
+    $quality --only scores --long 250 --save "next_$2" & pid=$!
+    $quality --only styles,weights --effects 30 --save "next_$2_effects"
+    wait $pid
+}
+
 case $1 in
-match)
-    match 6 20
-    exit
-    ;;
 next)
-    flow --minutes 7 --small-until 0 --images-until 0.3 --lr 1.5e-3 >$logs/flow.log 2>&1
-    match 5 13
+    began teacher and reward
+    teachers=$last
+    [ $teachers -gt 0 ] || teachers=1
+    (export GPUS=$teachers; flow --minutes 6 --small-until 0 --images-until 0.25 --sizes 384x224 768x448 1280x736 --lr 1.2e-3 \
+        --average 0.998 --tokens 96000 --capacity 6000 --first-seconds 6 --draw-share 0.2 --seed 60 >$logs/flow.log 2>&1) & pid=$!
+    alone $last reward --folder $run --tokenizer $words --minutes 5.8 --sizes 768x448 1280x736 --tokens 36000 --workers 10 \
+        --drawings 10 --compile dynamic --seed 60 >$logs/reward.log 2>&1
+    wait $pid
+    began students
+    students 13
+    began wordings
+    pids= gpu=0
+    for stress in 1 1.3 1.6 2; do
+        [ $gpu -lt "$gpus" ] || break
+        measured $gpu $stress >$logs/stress-$stress.log 2>&1 & pids="$pids $!"
+        gpu=$((gpu + 1))
+    done
+    for pid in $pids; do wait "$pid"; done
+    began done
     exit
     ;;
 new)
-    date +"%s words and autoencoder" >>$logs/times
-    alone $last text_encoder --tokenizer $words --minutes 3 >$logs/text.log 2>&1 &
-    alone 0 transformer --minutes 1 --tokenizer $words --compile dynamic --compile-only >$logs/compile.log 2>&1 &
+    began words and autoencoder
+    alone $last text_encoder --folder $run --tokenizer $words --minutes 3 >$logs/text.log 2>&1 &
+    alone 0 transformer --folder $run --minutes 1 --tokenizer $words --compile dynamic --compile-only >$logs/compile.log 2>&1 &
     stage vae --minutes 5 >$logs/vae.log 2>&1
-    alone 0 narrow --tokenizer $words --out $run/narrow >$logs/narrow.log 2>&1 && mv $run/narrow/* $run/
-    date +"%s flow" >>$logs/times
+    alone 0 narrow --folder $run --tokenizer $words --out $run/narrow >$logs/narrow.log 2>&1 && mv $run/narrow/* $run/
+    began flow
     flow --minutes 14.5 >$logs/flow.log 2>&1
     few=5
     ;;
 more)
-    date +"%s flow" >>$logs/times
+    began flow
     flow --minutes 13.5 --small-until 0 --images-until 0.25 --lr 1.5e-3 >$logs/flow.log 2>&1
     few="10.5 --resume few --sizes 768x448 1280x736 --drawings 6 --lr 8e-4 --tokens 64000 --compile dynamic"
     ;;
 few) few="26 --resume few --sizes 768x448 1280x736 --drawings 6 --lr 6e-4 --tokens 64000 --compile dynamic" ;;
 esac
-date +"%s few steps" >>$logs/times
+began few steps
+# shellcheck disable=SC2086 # several arguments
 stage distill --tokenizer $words --minutes $few >$logs/few.log 2>&1
-date +"%s done" >>$logs/times
+began done

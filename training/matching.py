@@ -64,16 +64,17 @@ class Match(Lesson):
         self._fake, self._update, self._updates = fake, update, updates
         self._fakes = Context(fake, self.prompts.embeds, self._pieces)
 
-    def keep(self, clean: Tensor, at: slice) -> None:
-        super().keep(clean, at)
-        self._fakes.keep(clean, self._positions[:, at])
+    def keep(self, clean: Tensor, at: slice, *, matters: bool = True) -> None:
+        super().keep(clean, at, matters=matters)
+        if matters:
+            self._fakes.keep(clean, self._positions[:, at])
 
-    def learn(self, x: Tensor, at: slice, strength: float) -> tuple[Tensor, Tensor]:
+    def learn(self, x: Tensor, at: slice, strength: float) -> Tensor:
         made = self.make(x, at, strength)
         clean = made.detach()
         for _ in range(self._updates):
             self._update(self._flow_loss(clean, at))
-        return self._matched(made, at), clean
+        return self._matched(made, at)
 
     def _flow_loss(self, clean: Tensor, at: slice) -> Tensor:
         """What the fake learns: rectified flow on the student's clips."""
@@ -152,13 +153,13 @@ class Matching(Distillation):
         return Match(*known, fake=self.fake, update=self._learn_fake, updates=self._updates, praise=praise)
 
     def step(
-        self, batch: Batch, chance: random.Random, *, factor: float, real_context: bool = False, ahead: int = 0
+        self, batch: Batch, chance: random.Random, *, factor: float, ahead: int = 0, real_context: bool = False
     ) -> Tensor:
         """As `Distillation.step`; while the second network still knows the teacher alone, the student stands still."""
         self._fake_factor = min(1.0, 2 * factor)  # slows down later than the student that it follows
         factor = 0.0 if self._alone > 0 else factor
         self._alone -= 1
-        return super().step(batch, chance, factor=factor, real_context=real_context, ahead=ahead)
+        return super().step(batch, chance, factor=factor, ahead=ahead, real_context=real_context)
 
     def _learn_fake(self, loss: Tensor) -> None:
         loss.backward()

@@ -15,7 +15,7 @@ from diffusers import AutoencoderKLWan
 from transformers import AutoTokenizer
 
 from training import config
-from training.latents import SAMPLE_LATENTS, Drawing, Drawings, LatentRing, loader
+from training.latents import Drawing, Drawings, LatentRing, loader
 from training.session import Session
 
 
@@ -51,9 +51,9 @@ def supply(
 
 
 def batch_size(args: argparse.Namespace, ring: LatentRing) -> int:
-    """Samples of a ring that make `--tokens`."""
+    """Samples of a ring whose first frames, or one block of each, make `--tokens`."""
     height, width = ring.size.latent
-    return max(1, round(args.tokens / ((1 if ring.images else SAMPLE_LATENTS) * height * width / 4)))
+    return max(1, round(args.tokens / ((1 if ring.images else config.BLOCK_LATENTS) * height * width / 4)))
 
 
 def new_supply_parser(description: str | None) -> argparse.ArgumentParser:
@@ -67,7 +67,7 @@ def new_supply_parser(description: str | None) -> argparse.ArgumentParser:
     parser.add_argument("--max-steps", type=int, default=10**9)
     sizes = ["768x448", "1024x576", "576x1024", "1280x736"]
     parser.add_argument("--sizes", nargs="+", default=sizes, help="the main one first")
-    parser.add_argument("--tokens", type=int, default=24_000, help="of the clean clips of one step")
+    parser.add_argument("--tokens", type=int, default=24_000, help="of the latents that a step learns from")
     parser.add_argument("--clips", type=int, default=12, help="clips rendered at once")
     parser.add_argument("--drawings", type=int, default=12, help="drawings of the main size before the first step")
     parser.add_argument("--workers", type=int, default=4)
