@@ -199,7 +199,7 @@ class Lesson:
         return cached_forward(networks.transformer, *inputs, pieces=self._pieces)[0].float()
 
 
-def _latents_of(number: int) -> slice:
+def latents_of(number: int) -> slice:
     """Of a clip's block of this number, from 0."""
     return slice(max(0, 1 + BLOCK_LATENTS * (number - 1)), 1 + BLOCK_LATENTS * number)
 
@@ -239,12 +239,12 @@ class Distillation:
             lesson = self._lesson(batch)
             for number in range(ahead):
                 if real_context and number <= 1:
-                    x = real[:, :, _latents_of(number)]
+                    x = real[:, :, latents_of(number)]
                 else:
                     with torch.no_grad():
                         x = lesson.make(*self._start(real, last, number, chance))
                 last = x[:, :, -1:]
-                lesson.keep(x, _latents_of(number), matters=number == 0 or number >= ahead - 2)
+                lesson.keep(x, latents_of(number), matters=number == 0 or number >= ahead - 2)
             x, at, strength = self._start(real, last, ahead, chance)
             loss = lesson.learn(x, at, strength)
             loss.backward()
@@ -259,7 +259,7 @@ class Distillation:
         self, like: Tensor, last: Tensor | None, number: int, chance: random.Random
     ) -> tuple[Tensor, slice, float]:
         """What `Lesson.make` takes of a block of clips like [B, C, F, h, w], from the last latent before it."""
-        at = _latents_of(number)
+        at = latents_of(number)
         strength = 1.0 if number == 0 else chance.choice(STRENGTHS)
         noise = torch.randn_like(like[:, :, :1].expand(-1, -1, at.stop - at.start, -1, -1))
         return start(noise, last, float(self.few.levels(strength)[0, 0])), at, strength
@@ -303,7 +303,7 @@ def run(args: argparse.Namespace, make: Callable[[argparse.Namespace, Session], 
         ring = chance.choices(supplies[images].rings, shares)[0]
         batch = ring.batch(batch_size(args, ring), drop_captions=0.05)
         real_context = not images and chance.random() < REAL_CONTEXT_SHARE
-        ahead = 0 if images else _ahead(chance, args.ahead, real_context=real_context)
+        ahead = 0 if images else blocks_ahead(chance, args.ahead, real_context=real_context)
         if not real_context:  # from its start, a clip has no gap
             whole = torch.arange(1 + BLOCK_LATENTS * ahead, device=session.device).expand(len(batch.latents), -1)
             batch = dataclasses.replace(batch, positions=whole)
@@ -328,7 +328,7 @@ def run(args: argparse.Namespace, make: Callable[[argparse.Namespace, Session], 
     session.finish()
 
 
-def _ahead(chance: random.Random, longest: int, *, real_context: bool) -> int:
+def blocks_ahead(chance: random.Random, longest: int, *, real_context: bool) -> int:
     """How many blocks stand in front of the one that is learnt from; `longest`: beyond a sample of the world."""
     if real_context:
         return chance.randint(2, SAMPLE_BLOCKS)

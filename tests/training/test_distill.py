@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import random
 
 import pytest
 import torch
 
 from training import config
-from training.distill import Few, Lesson, Prompts
+from training.distill import Few, Lesson, Prompts, blocks_ahead, latents_of
 from training.forward import Pieces
+from training.latents import SAMPLE_BLOCKS, SAMPLE_LATENTS
 from training.networks import Networks, new_networks
 from training.sampler import schedule
 
@@ -80,3 +82,29 @@ def test_a_guided_teacher_is_learnt_from(networks: Networks) -> None:
         optimizer.zero_grad()
         losses.append(float(loss.detach()))
     assert losses[-1] < 0.3 * losses[0]
+
+
+def test_blocks_lie_one_behind_the_other() -> None:
+    blocks = [latents_of(number) for number in range(SAMPLE_BLOCKS + 1)]
+    assert [at.start for at in blocks] == [0, *(at.stop for at in blocks[:-1])]
+    assert blocks[0].stop == 1
+    assert blocks[-1].stop == SAMPLE_LATENTS
+
+
+def test_what_is_learnt_from_lies_inside_a_sample_or_beyond_it() -> None:
+    """Behind the world's own two blocks, or anywhere behind the first frame."""
+    chance = random.Random(0)
+    assert {blocks_ahead(chance, 5, real_context=True) for _ in range(100)} == {2, SAMPLE_BLOCKS}
+    assert {blocks_ahead(chance, 5, real_context=False) for _ in range(300)} == set(range(1, SAMPLE_BLOCKS + 6))
+
+
+def test_what_does_not_matter_to_the_teacher_is_kept_by_the_student_alone(networks: Networks) -> None:
+    torch.manual_seed(2)
+    lesson = _lesson(networks, Few(2, 3.0, substeps=1, guidance_scale=1.0), _prompts())
+    channels = networks.transformer.config.in_channels
+    first, block = torch.randn(2, channels, 1, 4, 4), torch.randn(2, channels, 3, 4, 4)
+    lesson.keep(first, slice(0, 1), matters=False)
+    assert lesson.learn(block, slice(1, 4), 1.0) > 1e-8  # the teacher, who steps alike, does not see what is in front
+    lesson = _lesson(networks, Few(2, 3.0, substeps=1, guidance_scale=1.0), lesson.prompts)
+    lesson.keep(first, slice(0, 1))
+    assert lesson.learn(block, slice(1, 4), 1.0) < 1e-10
