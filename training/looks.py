@@ -84,8 +84,8 @@ def oil(view: View, image: Tensor, distance: Tensor) -> Tensor:
 
 
 def ink_wash(view: View, image: Tensor, distance: Tensor) -> Tensor:
-    """Grey ink on rice paper, much left empty; the subject keeps a pale pigment; a red seal."""
-    paper = rgb((0.945, 0.915, 0.845), image)
+    """Grey ink on rice paper, ochre at dusk, much left empty; the subject keeps a pale pigment; a red seal."""
+    paper = view.by_time((0.945, 0.915, 0.845), (0.96, 0.86, 0.745), (0.945, 0.915, 0.845))
     luma = _luma(image)
     tone = 0.30 + 0.74 * smoothstep(0.0, 0.95, luma) ** 0.8
     cloud = 0.05 * torch.sin(3.0 * view.sx + 2.0 * view.sy) * torch.sin(4.0 * view.sy - 2.0 * view.sx + 1.0)
