@@ -26,11 +26,10 @@ import torch
 from torch import Tensor
 
 from pipeline.text import weighted
-from training.config import BLOCK_LATENTS
 from training.critic import Critic, add_scaled
 from training.flow import timesteps
 from training.forward import KeysValues, Pieces, cached_forward
-from training.latents import FAR_BLOCKS, SAMPLE_BLOCKS, Batch, empty_ids
+from training.latents import FAR_BLOCKS, SAMPLE_BLOCKS, Batch, empty_ids, latents_of
 from training.networks import Networks, embed_prompts, load_networks, save_networks
 from training.optimizer import Optimizer
 from training.sampler import context_of, joined, schedule, start
@@ -105,9 +104,9 @@ class Context:
         return [(_stacked(key, times), _stacked(value, times)) for key, value in held]
 
     def keep(self, clean: Tensor, positions: Tensor) -> None:
-        """Remember a block's clean latents [B, C, F, h, w]."""
-        latents = _stacked(clean, len(self._embeds) // len(clean))
-        own = context_of(self._networks, latents, self._embeds, positions, self.seen(), self._pieces)
+        """Remember a block's clean latents [B, C, F, h, w] at positions [B, F]."""
+        latents, where = (_stacked(x, len(self._embeds) // len(clean)) for x in (clean, positions))
+        own = context_of(self._networks, latents, self._embeds, where, self.seen(), self._pieces)
         if self._sink is None:
             self._sink = own
         else:
@@ -128,16 +127,16 @@ class Lesson:
         self._few, self._positions, self._pieces = few, positions, pieces
         self._own = Context(student, prompts.embeds, pieces)
         self._teachers = Context(teacher, prompts.both, pieces)
+        self._others = [self._teachers]
 
     def keep(self, clean: Tensor, at: slice, *, matters: bool = True) -> None:
         """Take clean latents as the context of what follows.
 
         Args:
-            matters: also to the teacher, who sees the last two blocks and the sink alone of what is in front.
+            matters: to others than the student, who see the last two blocks and the sink alone of what is in front.
         """
-        self._own.keep(clean, self._positions[:, at])
-        if matters:
-            self._teachers.keep(clean, self._positions[:, at].repeat(2, 1))
+        for context in (self._own, *self._others) if matters else (self._own,):
+            context.keep(clean, self._positions[:, at])
 
     def learn(self, x: Tensor, at: slice, strength: float) -> Tensor:
         """The loss of one block, with gradients.
@@ -147,8 +146,7 @@ class Lesson:
         """
         levels = self._few.levels(strength).to(x.device)
         with torch.no_grad():
-            *points, _ = self._course(x, levels, at)
-            states = torch.cat(points)
+            states = torch.cat(list(itertools.islice(self._course(x, levels, at), len(levels))))
             sigmas = levels.repeat_interleave(len(x), 0)
             goal = self._taught(states, sigmas, at)
             target = (goal - states) / (sigmas[:, -1] - sigmas[:, 0]).view(-1, 1, 1, 1, 1)
@@ -197,11 +195,6 @@ class Lesson:
         positions = _stacked(self._positions[:, at], len(x) // len(self._positions))
         inputs = x, times, embeds, positions, seen
         return cached_forward(networks.transformer, *inputs, pieces=self._pieces)[0].float()
-
-
-def latents_of(number: int) -> slice:
-    """Of a clip's block of this number, from 0."""
-    return slice(max(0, 1 + BLOCK_LATENTS * (number - 1)), 1 + BLOCK_LATENTS * number)
 
 
 class Distillation:
@@ -305,7 +298,7 @@ def run(args: argparse.Namespace, make: Callable[[argparse.Namespace, Session], 
         real_context = not images and chance.random() < REAL_CONTEXT_SHARE
         ahead = 0 if images else blocks_ahead(chance, args.ahead, real_context=real_context)
         if not real_context:  # from its start, a clip has no gap
-            whole = torch.arange(1 + BLOCK_LATENTS * ahead, device=session.device).expand(len(batch.latents), -1)
+            whole = torch.arange(latents_of(ahead).stop, device=session.device).expand(len(batch.latents), -1)
             batch = dataclasses.replace(batch, positions=whole)
         factor = learning_rate_factor(fraction)
         loss = distillation.step(batch, chance, factor=factor, ahead=ahead, real_context=real_context)

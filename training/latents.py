@@ -106,6 +106,11 @@ def _fainter(scene: Scene, share: float, rng: random.Random) -> Scene:
     return dataclasses.replace(scene, intensity=rng.uniform(*FAINT))
 
 
+def latents_of(number: int) -> slice:
+    """Of a clip's block of this number, from 0."""
+    return slice(max(0, 1 + config.BLOCK_LATENTS * (number - 1)), 1 + config.BLOCK_LATENTS * number)
+
+
 def tokenize(tokenizer: PreTrainedTokenizerBase, texts: list[str]) -> Tensor:
     """Token ids [N, T] int64, padded and cut as WAN's pipeline does."""
     made = tokenizer(texts, padding="max_length", max_length=config.TEXT_TOKENS, truncation=True, return_tensors="pt")

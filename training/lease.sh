@@ -8,7 +8,8 @@
 set -u
 run=.train/run words=.train/tokenizer logs=.train/logs
 mkdir -p $run $logs
-gpus=$(nvidia-smi -L | wc -l) last=$(($(nvidia-smi -L | wc -l) - 1))
+gpus=$(nvidia-smi -L | wc -l)
+last=$((gpus - 1))
 stage() { name=$1; shift; training/launch.sh "training.$name" --folder $run "$@"; }
 alone() { gpu=$1 name=$2; shift 2; CUDA_VISIBLE_DEVICES=$gpu python3 -m "training.$name" "$@"; }
 flow() { stage transformer --tokenizer $words --compile dynamic "$@" || stage transformer --tokenizer $words "$@"; }
@@ -29,7 +30,7 @@ students() { # MINUTES
     done
     for pid in $pids; do wait "$pid"; done
     names=
-    for gpu in $(seq 0 $last); do mkdir -p $run/few-$gpu; cp .train/student-$gpu/few/* $run/few-$gpu/; names="$names few-$gpu"; done
+    for gpu in $(seq 0 $last); do names="$names ../student-$gpu/few"; done
     # shellcheck disable=SC2086 # several names
     python3 -m training.pack --folder $run --networks $names --tokenizer $words --out .train/mean --shift 5 >$logs/mean.log 2>&1
     python3 -m training.pack --folder $run --networks flow --tokenizer $words --out .train/teacher >$logs/teacher.log 2>&1
@@ -38,7 +39,7 @@ students() { # MINUTES
 measured() { # GPU STRESS: what the mean shows, whose text encoder makes rain so loud
     of=.train/stress-$2 packed=.train/packed-$2
     python3 -m training.unpack --checkpoint .train/mean --teacher .train/teacher/transformer --folder "$of" --tokenizer "$of/tokenizer"
-    alone "$1" paraphrase --folder "$of" --tokenizer $words --minutes 1.7 --pairs 8 --contrasts 6 --stress "$2" --seed 9
+    alone "$1" paraphrase --folder "$of" --tokenizer $words --minutes 1.7 --pairs 8 --contrasts 6 --plain 4 --stress "$2" --seed 9
     python3 -m training.pack --folder "$of" --networks few --tokenizer $words --out "$packed" --shift 5
     export CUDA_VISIBLE_DEVICES="$1"
     quality="python3 -m bench.quality --model $packed --cache .train/readings --sheets .train/sheets --limit 500"

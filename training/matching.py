@@ -63,11 +63,7 @@ class Match(Lesson):
         self._praise = praise
         self._fake, self._update, self._updates = fake, update, updates
         self._fakes = Context(fake, self.prompts.embeds, self._pieces)
-
-    def keep(self, clean: Tensor, at: slice, *, matters: bool = True) -> None:
-        super().keep(clean, at, matters=matters)
-        if matters:
-            self._fakes.keep(clean, self._positions[:, at])
+        self._others.append(self._fakes)
 
     def learn(self, x: Tensor, at: slice, strength: float) -> Tensor:
         made = self.make(x, at, strength)

@@ -26,10 +26,9 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from transformers import AutoTokenizer
 
-from training.config import BLOCK_LATENTS
 from training.critic import EVERY_LAYER, noised_layers
 from training.forward import Pieces
-from training.latents import Batch, LatentRing, empty_ids
+from training.latents import SAMPLE_BLOCKS, Batch, LatentRing, empty_ids, latents_of
 from training.networks import Networks, embed_prompts, load_networks
 from training.optimizer import Optimizer
 from training.session import Clock, Log, Means, Session, learning_rate_factor, load, save
@@ -251,8 +250,7 @@ def _part(args: argparse.Namespace, ring: LatentRing, chance: random.Random) -> 
     batch = ring.batch(batch_size(args, ring), drop_captions=0.0)
     if ring.images:
         return batch
-    first = 1 + BLOCK_LATENTS * chance.randrange((batch.latents.shape[2] - 1) // BLOCK_LATENTS)
-    at = slice(first, first + BLOCK_LATENTS)
+    at = latents_of(1 + chance.randrange(SAMPLE_BLOCKS))
     return dataclasses.replace(batch, latents=batch.latents[:, :, at], positions=batch.positions[:, at])
 
 

@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from training import config
-from training.distill import Few, Lesson, Prompts, blocks_ahead, latents_of
+from training.distill import Few, Lesson, Prompts, blocks_ahead
 from training.forward import Pieces
-from training.latents import SAMPLE_BLOCKS, SAMPLE_LATENTS
+from training.latents import SAMPLE_BLOCKS
 from training.networks import Networks, new_networks
 from training.sampler import schedule
 
@@ -82,13 +82,6 @@ def test_a_guided_teacher_is_learnt_from(networks: Networks) -> None:
         optimizer.zero_grad()
         losses.append(float(loss.detach()))
     assert losses[-1] < 0.3 * losses[0]
-
-
-def test_blocks_lie_one_behind_the_other() -> None:
-    blocks = [latents_of(number) for number in range(SAMPLE_BLOCKS + 1)]
-    assert [at.start for at in blocks] == [0, *(at.stop for at in blocks[:-1])]
-    assert blocks[0].stop == 1
-    assert blocks[-1].stop == SAMPLE_LATENTS
 
 
 def test_what_is_learnt_from_lies_inside_a_sample_or_beyond_it() -> None:

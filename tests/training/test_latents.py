@@ -7,7 +7,7 @@ from pathlib import Path
 
 from transformers import AutoTokenizer
 
-from training.latents import FAINT, Drawings, tokenize, weather_tokens
+from training.latents import FAINT, SAMPLE_BLOCKS, SAMPLE_LATENTS, Drawings, latents_of, tokenize, weather_tokens
 
 TOKENIZER = Path("assets/embedded/tokenizer")
 
@@ -35,3 +35,10 @@ def test_faint_weather_is_said_to_be_fine() -> None:
         for ids in drawing.token_ids[number].tolist():
             said = tokenizer.decode(ids)
             assert re.search("晴|无风无雨|好天气|万里无云|clear weather|sunny", said), said
+
+
+def test_blocks_lie_one_behind_the_other() -> None:
+    blocks = [latents_of(number) for number in range(SAMPLE_BLOCKS + 1)]
+    assert [at.start for at in blocks] == [0, *(at.stop for at in blocks[:-1])]
+    assert blocks[0].stop == 1
+    assert blocks[-1].stop == SAMPLE_LATENTS
