@@ -2,8 +2,8 @@
 # All stages one behind the other on the GPUs of one machine, in about 27 minutes: setsid training/lease.sh new|more|few|next
 # "new" makes everything from nothing; the others go on from .train/run (training.unpack puts what is shipped there): "more"
 # with the teacher and a distilled student, "few" with that student alone, "next" with the teacher and beside it a reward
-# (2c), then on each GPU by itself with a student that is made sharper by it (3b), whose mean learns other wordings (3c),
-# more or less loud on each GPU, and is measured. Everything lies in .train afterwards (packed checkpoints in
+# (2c) and other wordings (3c), then on each GPU by itself with a student that is made sharper by the reward (3b), whose
+# mean learns the wordings once more, more or less loud on each GPU, and is measured. Everything lies in .train afterwards (packed checkpoints in
 # .train/packed-*, what they show in bench/results/next_*); each stage's log in .train/logs. Nobody needs to stay connected.
 set -u
 run=.train/run words=.train/tokenizer logs=.train/logs
@@ -39,27 +39,36 @@ students() { # MINUTES
 measured() { # GPU STRESS: what the mean shows, whose text encoder makes rain so loud
     of=.train/stress-$2 packed=.train/packed-$2
     python3 -m training.unpack --checkpoint .train/mean --teacher .train/teacher/transformer --folder "$of" --tokenizer "$of/tokenizer"
-    alone "$1" paraphrase --folder "$of" --tokenizer $words --minutes 1.7 --pairs 8 --contrasts 6 --plain 4 --stress "$2" --seed 9
+    alone "$1" paraphrase --folder "$of" --tokenizer $words --minutes 1.7 --pairs 10 --contrasts 6 --plain 4 --stress "$2" --seed 9
     python3 -m training.pack --folder "$of" --networks few --tokenizer $words --out "$packed" --shift 5
     export CUDA_VISIBLE_DEVICES="$1"
-    quality="python3 -m bench.quality --model $packed --cache .train/readings --sheets .train/sheets --limit 500"
+    quality="python3 -m bench.quality --model $packed --cache .train/readings --sheets .train/sheets/$2 --limit 500"
     $quality --only scores --long 250 --save "next_$2" & pid=$!
     $quality --only styles,weights --effects 30 --save "next_$2_effects"
     wait $pid
 }
 
+wordings() { # GPU: those that the student has not learnt yet; what is taught beside it hears the old ones until then
+    mkdir -p .train/words
+    cp -r $run/few .train/words/
+    alone "$1" paraphrase --folder .train/words --tokenizer $words --minutes 5.5 --pairs 15 --contrasts 6 --plain 6 --seed 8
+}
+
 case $1 in
 next)
-    began teacher and reward
-    teachers=$last
-    [ $teachers -gt 0 ] || teachers=1
+    began teacher, reward and wordings
+    teachers=$((gpus > 2 ? gpus - 2 : 1))
+    if [ "$gpus" -gt 2 ]; then wordings $((last - 1)) >$logs/words.log 2>&1 & said=$!; else said=; fi
     (export GPUS=$teachers; flow --minutes 6 --small-until 0 --images-until 0.25 --sizes 384x224 768x448 1280x736 --lr 1.2e-3 \
-        --average 0.998 --tokens 96000 --capacity 6000 --first-seconds 6 --draw-share 0.2 --seed 60 >$logs/flow.log 2>&1) & pid=$!
+        --average 0.998 --tokens 96000 --capacity 6000 --first-seconds 6 --draw-share 0.2 --seed 66 >$logs/flow.log 2>&1) & pid=$!
     alone $last reward --folder $run --tokenizer $words --minutes 5.8 --sizes 768x448 1280x736 --tokens 36000 --workers 10 \
-        --drawings 10 --compile dynamic --seed 60 >$logs/reward.log 2>&1
-    wait $pid
+        --drawings 10 --compile dynamic --seed 66 >$logs/reward.log 2>&1
+    wait $pid $said
+    if [ -n "$said" ]; then
+        for of in $run $run/flow $run/few; do cp .train/words/few/text_encoder.pt $of/; done
+    fi
     began students
-    students 13
+    students 12
     began wordings
     pids= gpu=0
     for stress in 1 1.3 1.6 2; do

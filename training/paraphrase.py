@@ -39,7 +39,7 @@ from training.optimizer import Optimizer
 from training.sampler import denoise, schedule
 from training.scene import Scene, sample_scene
 from training.session import Average, Clock, Log, Means, Session, learning_rate_factor
-from training.wording import Runs, pair, stressed, styled, whole
+from training.wording import Runs, pair, stressed, styled, timed, whole
 
 LATER = (0, 0, 1, 2)
 """The student's steps that lie before what is compared: the first one decides most."""
@@ -101,7 +101,7 @@ def _sentences(chance: random.Random, pairs: int, contrasts: int, plain: int) ->
         return sample_scene(chance, held_out=False, hard=True)
 
     while len(told) < pairs:
-        if (both := chance.choice((pair, styled))(scene(), chance)) is not None:
+        if (both := chance.choice((pair, styled, timed))(scene(), chance)) is not None:
             told.append(_Sentence(*(whole(text) for text in both)))
     while len(told) < pairs + contrasts:
         if (found := contrast(scene(), chance)) is not None:

@@ -47,6 +47,8 @@ MOVING = frozenset({"motion", "camera", "pace"})
 """A single picture does not show them."""
 FAINT_SHARE = 0.3
 """Of rain, snow and fog: so faint that it is to be read as fine weather, for what few steps blur away is no rain."""
+EMPHASIS = {"count": 2.0}
+"""How many times an attribute counts: one thing that became two is what students get wrong most."""
 CAPTIONS_SHARE = 0.2
 """Of the time: what captions say."""
 DRAW_EVERY = 10
@@ -150,12 +152,14 @@ class Reward:
         return self.clips(layers, latents.shape[2])
 
     def loss(self, logits: dict[str, Tensor], said: Said) -> Tensor:
-        """Cross-entropy of what is shown against what is said, the mean over all that is said."""
+        """Cross-entropy of what is shown against what is said, the mean over all that is said, by `EMPHASIS`."""
         losses = [
             F.cross_entropy(logits[name].float(), said.labels[:, at], reduction="none")
             for at, name in enumerate(CLASSES)
         ]
-        return (torch.stack(losses, 1) * said.known).sum() / said.known.sum().clamp(min=1)
+        counts = torch.tensor([EMPHASIS.get(name, 1.0) for name in CLASSES], device=said.known.device)
+        weights = counts * said.known
+        return (torch.stack(losses, 1) * weights).sum() / weights.sum().clamp(min=1)
 
     def gradient(self, made: Tensor, said: Said, positions: Tensor) -> Tensor:
         """Of the loss with regard to latents; arguments as of `read`."""

@@ -105,7 +105,9 @@ _SIMPLE_SHARES = (0.45, 0.25)
 _WEATHER_SHARES = ((0.62, 0.14, 0.14, 0.10), (0.37, 0.22, 0.20, 0.21))
 _PLAIN_SHARES = (0.42, 0.3)
 _GROUP_SHARES = (0.3, 0.38)
-_HARD_SUBJECTS = {"cat": 1.5, "mechanical_cat": 2.0, "bird": 1.5, "girl": 1.4, "hover_car": 1.2}
+_HARD_SUBJECTS = {
+    "cat": 1.5, "mechanical_cat": 2.0, "bird": 1.5, "girl": 1.4, "hover_car": 1.2, "lantern": 1.5, "tree": 1.2,
+}  # fmt: skip
 _HARD_BACKDROPS = {"desert": 1.4}
 _HARD_STYLES = {"Pixel Art": 1.6, "Cinematic Realism": 1.4, "Clay Stop Motion": 1.3}
 

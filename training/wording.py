@@ -1,5 +1,5 @@
 """Sentences beyond the grammar: weather and time of day said where the place is, 雾中的森林, a rainy Tokyo street;
-styles in the company of other words, 水墨画的样子.
+styles in the company of other words, 水墨画的样子; times of day and styles in words of `training.synonyms`.
 
 Owns those words and how often they are taken in training, and where the grammar's sentences say their weather. The
 grammar itself (`training.captions`) stays as it is, because the held-out sentences of `bench.quality` are made by it.
@@ -16,14 +16,15 @@ from styles import WeightedText
 from styles.weights import merge_runs
 from training import phrases_en as en
 from training import phrases_zh as zh
+from training import synonyms
 from training.attributes import NO_STYLE
 from training.captions import caption, place_of
 from training.scene import Scene
 
 Runs = tuple[WeightedText, ...]
 
-LOUDNESS = {"rain": 1.0, "snow": 0.0, "fog": 0.35}
-"""Powers of the stress on each: few steps draw snow as it is said, fog nearly so, rain too faintly."""
+LOUDNESS = {"rain": 1.0, "snow": 0.0, "fog": 0.6}
+"""Powers of the stress on each: few steps draw snow as it is said, fog too faintly, rain far too faintly."""
 SHARE = 0.35
 """Of the sentences about rain, snow or fog."""
 
@@ -70,8 +71,11 @@ _STYLED_EN = (
     "all {}", "{} look", "everything in {}", "resembling {}", "{} please",
 )
 # fmt: on
+BARE = 0.4
+"""Of the sentences with another word for a style: nothing stands around it."""
 _FINE = (*zh.WEATHERS["clear"], *en.WEATHERS["clear"])
-_UNSAID = (*_FINE, *zh.TIMES["day"], *zh.TIMES_OF["day"], *en.TIMES["day"])
+_DAY = (*zh.TIMES["day"], *zh.TIMES_OF["day"], *en.TIMES["day"])
+_UNSAID = (*_FINE, *_DAY)
 # A clause of its own: 雪 says nothing of the weather in 雪山. At night it may stand in front of the place.
 _CLAUSE = re.compile(
     "|".join(
@@ -135,15 +139,41 @@ def pair(scene: Scene, rng: random.Random) -> tuple[str, str] | None:
 
 
 def styled(scene: Scene, rng: random.Random) -> tuple[str, str] | None:
-    """A sentence whose style is said with other words around it, and the same with the grammar's clause alone."""
+    """A sentence whose style is said in other words, or with words around it, and the same by the grammar alone."""
     if scene.style == NO_STYLE:
         return None
-    text = caption(dataclasses.replace(scene, style=NO_STYLE), rng).rstrip("。.")
-    chinese = re.search("[\u4e00-\u9fff]", text) is not None
+    text, comma, chinese = _unfinished(dataclasses.replace(scene, style=NO_STYLE), rng)
     phrase = rng.choice((zh if chinese else en).STYLES[scene.style])
     carrier = rng.choice(_STYLED_ZH if chinese else _STYLED_EN)
-    comma = "，" if chinese else ", "
-    return f"{text}{comma}{carrier.format(phrase)}", f"{text}{comma}{phrase}"
+    if rng.random() < 0.5:
+        other = rng.choice((synonyms.STYLES_ZH if chinese else synonyms.STYLES_EN)[scene.style])
+        said = other if rng.random() < BARE else carrier.format(other)
+    else:
+        said = carrier.format(phrase)
+    return f"{text}{comma}{said}", f"{text}{comma}{phrase}"
+
+
+def timed(scene: Scene, rng: random.Random) -> tuple[str, str] | None:
+    """A sentence whose time of day is said with other words, anywhere, and the same with the grammar's clause behind.
+
+    None: the grammar's sentence says that it is day already.
+    """
+    time = scene.time_of_day
+    text, comma, chinese = _unfinished(dataclasses.replace(scene, time_of_day="day"), rng)
+    if any(word in text.lower() for word in _DAY):
+        return None
+    phrase = rng.choice((zh if chinese else en).TIMES[time])
+    other = rng.choice((synonyms.TIMES_ZH if chinese else synonyms.TIMES_EN)[time])
+    joint = rng.choice(("，", "的", "，", "，")) if chinese else ", "
+    asked = f"{other}{joint}{text}" if rng.random() < 0.5 else f"{text}{comma}{other}"
+    return asked, f"{text}{comma}{phrase}"
+
+
+def _unfinished(scene: Scene, rng: random.Random) -> tuple[str, str, bool]:
+    """A sentence of the grammar without its full stop, the comma that may follow, and whether it is Chinese."""
+    text = caption(scene, rng).rstrip("。.")
+    chinese = re.search("[\u4e00-\u9fff]", text) is not None
+    return text, "，" if chinese else ", ", chinese
 
 
 def weather_spans(text: str) -> list[tuple[int, int, str]]:

@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator
 from typing import TypeVar
 
 from styles import WeightedText
-from training import phrases_en, phrases_zh
+from training import phrases_en, phrases_zh, synonyms
 from training.scene import Scene, sample_scene
-from training.wording import LOUDNESS, pair, reworded, say, stressed, styled, weather_spans
+from training.wording import LOUDNESS, pair, reworded, say, stressed, styled, timed, weather_spans
 
 _WORDS = {"rain": ("雨", "rain"), "snow": ("雪", "snow"), "fog": ("雾", "fog", "mist", "haz")}
 _Said = TypeVar("_Said")
@@ -102,8 +102,19 @@ def test_a_style_in_other_company() -> None:
         words = (*phrases_zh.STYLES[scene.style], *phrases_en.STYLES[scene.style])
         said = [word for word in words if meant.endswith(word)]
         assert said
-        assert any(word in asked for word in said)
+        others = (*synonyms.STYLES_ZH[scene.style], *synonyms.STYLES_EN[scene.style])
+        assert any(word in asked for word in (*said, *others))
     assert styled(Scene(), random.Random(0)) is None
+
+
+def test_a_time_of_day_in_other_words() -> None:
+    for scene, (asked, meant) in _told(120, 10, timed):
+        time = scene.time_of_day
+        assert any(word in asked for word in (*synonyms.TIMES_ZH[time], *synonyms.TIMES_EN[time]))
+        said = [word for word in (*phrases_zh.TIMES[time], *phrases_en.TIMES[time]) if meant.endswith(word)]
+        assert said
+        rest = meant.removesuffix(max(said, key=len)).rstrip("，, ")
+        assert rest in asked  # all else stays
 
 
 def test_stress_multiplies_what_is_said_of_the_weather() -> None:
