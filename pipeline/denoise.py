@@ -4,7 +4,7 @@ Owns what a block starts from (noise, or its context carried forward), the sched
 two experts. How a block sees what came before it is a `Strategy`'s: `pipeline.causal` and `pipeline.chained`, behind
 one call. Does not know pixels, styles or jobs.
 
-Guidance: Ho & Salimans, arXiv 2207.12598. Two experts: WAN 2.2's high-noise and low-noise transformers.
+Two experts: WAN 2.2's high-noise and low-noise transformers.
 """
 
 from __future__ import annotations
@@ -39,6 +39,7 @@ class Schedule:
     guidance_scale: float
     guidance_scale_2: float | None = None
     guided_blocks: int | None = None
+    guidance_limit: float | None = None
     boundary_timestep: float | None = None
     sigma_limits: tuple[float, float] = (1.0, 1 / sampler.NUM_TRAIN_TIMESTEPS)
     timesteps: tuple[int, ...] | None = None
@@ -65,6 +66,7 @@ class Schedule:
             guidance_scale=request.guidance_scale or spec.guidance_scale,
             guidance_scale_2=request.guidance_scale or spec.guidance_scale_2,
             guided_blocks=None if request.guidance_scale else spec.guided_blocks,
+            guidance_limit=spec.guidance_limit,
             boundary_timestep=spec.boundary_timestep,
             sigma_limits=spec.sigma_limits,
             timesteps=spec.timesteps,
@@ -239,20 +241,22 @@ class Denoiser:
 
     def step(self, block: Block, latents: Tensor, sigma: float, next_sigma: float) -> Tensor:
         """One step of the block's latents from noise level `sigma` to `next_sigma`; 0 makes them clean."""
-        velocity = self._guided_velocity(latents, sampler.timestep(sigma))
+        velocity = self._guided_velocity(latents, sigma)
         latents = self._solver.step(latents, velocity, sigma, next_sigma)
         if next_sigma == 0.0:
             self._last = (block, latents)
         return latents
 
-    def _guided_velocity(self, latents: Tensor, timestep: float) -> Tensor:
+    def _guided_velocity(self, latents: Tensor, sigma: float) -> Tensor:
+        timestep = sampler.timestep(sigma)
         expert = self._schedule.expert(timestep)
         conditional, *unconditional = [
             self._strategy.velocity(branch, latents, timestep) for branch in self._branches[expert]
         ]
         if not unconditional:
             return conditional
-        return torch.lerp(unconditional[0], conditional, self._schedule.guidance(expert))
+        scale, limit = self._schedule.guidance(expert), self._schedule.guidance_limit
+        return sampler.guided(latents, conditional, unconditional[0], sigma, scale, limit)
 
     def _noise(self, like: Tensor) -> Tensor:
         return torch.randn(like.shape, generator=self._generator).to(self._device)

@@ -1,4 +1,4 @@
-"""Flow-matching schedule and Euler step, as pure functions; other steps are `pipeline.solver`'s.
+"""Flow-matching schedule, Euler step and guidance, as pure functions; other steps are `pipeline.solver`'s.
 
 x_σ = (1 − σ) x_0 + σ ε with velocity v = ε − x_0 (Lipman et al., arXiv 2210.02747); the schedule's shift is that
 of Esser et al., arXiv 2403.03206, eq. 23. The σ and timesteps are those of diffusers' UniPCMultistepScheduler with
@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 NUM_TRAIN_TIMESTEPS = 1000
+_TINY = 1e-12
 _BELOW_ONE = 1e-6  # diffusers keeps σ off 1, so the first timestep is 999, not 1000
 
 
@@ -54,6 +55,28 @@ def timestep(sigma: float) -> float:
 def euler(latents: Tensor, velocity: Tensor, sigma: float, next_sigma: float) -> Tensor:
     """One step from noise level `sigma` to `next_sigma`."""
     return latents + (next_sigma - sigma) * velocity
+
+
+def guided(
+    latents: Tensor, conditional: Tensor, unconditional: Tensor, sigma: float, scale: float, limit: float | None
+) -> Tensor:
+    """The guided velocity [..., C, F, h, w] at noise level `sigma`, above 0.
+
+    Args:
+        conditional, unconditional: velocities of the same `latents`, with the prompt and with the negative one.
+        scale: 1 is the conditional one.
+        limit: None for classifier-free guidance (Ho & Salimans, arXiv 2207.12598). Else adaptive projected guidance
+            (Sadat et al., arXiv 2410.02416, without momentum): of what the prompt changes in the clean clip, what lies
+            along that clip, which burns, is left out, and the rest is at most this share of the clip's norm. A student
+            that was distilled from a guided teacher has its guidance already, and bears no more than that.
+    """
+    if limit is None:
+        return torch.lerp(unconditional, conditional, scale)
+    clean, change = latents - sigma * conditional, sigma * (unconditional - conditional)
+    own, size = (torch.linalg.vector_norm(x, dim=(-4, -3, -2, -1), keepdim=True) for x in (clean, change))
+    change = change * (limit * own / size.clamp(min=_TINY)).clamp(max=1.0)
+    along = (change * clean).sum((-4, -3, -2, -1), keepdim=True) / own.square().clamp(min=_TINY)
+    return conditional - (scale - 1.0) / sigma * (change - along * clean)
 
 
 def add_noise(latents: Tensor, noise: Tensor, sigma: float) -> Tensor:

@@ -43,6 +43,7 @@ _OPTIONAL: dict[str, Any] = {
     "sigma_limits": [1.0, 1 / NUM_TRAIN_TIMESTEPS],
     "guidance_scale_2": None,
     "guided_blocks": None,
+    "guidance_limit": None,
 }
 _WHOLE_CLIP = {"first_block_latents": 0, "block_latents": 0, "sink_latents": 0, "window_latents": 0}
 # The first block of 5 latents is 17 frames. A later one of 8 behind one context latent halves the number of seams
@@ -70,6 +71,7 @@ class Spec:
         guidance_scale_2: default of the low-noise expert, None where it is the same or there is none.
         guided_blocks: how many blocks, from the first, the default guidance is for; None for all. Later blocks have
             their context to hold on to, and guidance doubles their cost.
+        guidance_limit: see `pipeline.sampler.guided`; None for plain classifier-free guidance.
         boundary_timestep: below it the second expert (`transformer_2`) denoises; None with one transformer.
         flow_shift, sigma_limits: of the schedule, see `pipeline.sampler.sigmas`.
         solver, solver_order: see `pipeline.solver`; the order is UniPC's.
@@ -86,6 +88,7 @@ class Spec:
     guidance_scale: float
     guidance_scale_2: float | None
     guided_blocks: int | None
+    guidance_limit: float | None
     boundary_timestep: float | None
     flow_shift: float
     sigma_limits: tuple[float, float]
@@ -133,6 +136,7 @@ def read_spec(configs: Configs, streaming: Mapping[str, Any] | None = None) -> S
         guidance_scale=said["guidance_scale"],
         guidance_scale_2=said["guidance_scale_2"],
         guided_blocks=said["guided_blocks"],
+        guidance_limit=said["guidance_limit"],
         boundary_timestep=None if boundary is None else boundary * NUM_TRAIN_TIMESTEPS,
         flow_shift=shift,
         sigma_limits=cast("tuple[float, float]", tuple(said["sigma_limits"])),

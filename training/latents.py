@@ -33,7 +33,7 @@ FAR_BLOCKS = (config.MAX_LATENTS - SAMPLE_LATENTS) // config.BLOCK_LATENTS
 """Blocks of the longest clip that a sample's later part can have before it."""
 WARM_UP_LATENTS = 3
 """Latents encoded before a far block and thrown away, the single frame at the start included."""
-FAINT = (0.0, 0.6)
+FAINT = (0.0, 0.75)
 """How much shows of weather that counts as none."""
 UNKNOWN_TOKEN = 2
 END_TOKEN = 1

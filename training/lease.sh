@@ -32,7 +32,7 @@ students() { # MINUTES
     names=
     for gpu in $(seq 0 $last); do names="$names ../student-$gpu/few"; done
     # shellcheck disable=SC2086 # several names
-    python3 -m training.pack --folder $run --networks $names --tokenizer $words --out .train/mean --shift 5 >$logs/mean.log 2>&1
+    python3 -m training.pack --folder $run --networks $names --tokenizer $words --out .train/mean --shift 5 --guidance-limit 0.02 >$logs/mean.log 2>&1
     python3 -m training.pack --folder $run --networks flow --tokenizer $words --out .train/teacher >$logs/teacher.log 2>&1
 }
 
@@ -40,7 +40,7 @@ measured() { # GPU STRESS: what the mean shows, whose text encoder makes rain so
     of=.train/stress-$2 packed=.train/packed-$2
     python3 -m training.unpack --checkpoint .train/mean --teacher .train/teacher/transformer --folder "$of" --tokenizer "$of/tokenizer"
     alone "$1" paraphrase --folder "$of" --tokenizer $words --minutes 1.7 --pairs 10 --contrasts 6 --plain 4 --stress "$2" --seed 9
-    python3 -m training.pack --folder "$of" --networks few --tokenizer $words --out "$packed" --shift 5
+    python3 -m training.pack --folder "$of" --networks few --tokenizer $words --out "$packed" --shift 5 --guidance-limit 0.02
     export CUDA_VISIBLE_DEVICES="$1"
     quality="python3 -m bench.quality --model $packed --cache .train/readings --sheets .train/sheets/$2 --limit 500"
     $quality --only scores --long 250 --save "next_$2" & pid=$!

@@ -38,6 +38,7 @@ class Streaming:
     flow_shift: float = 3.0
     guidance_scale: float = 1.0
     guided_blocks: int | None = None
+    guidance_limit: float | None = None
     max_sequence_length: int = config.TEXT_TOKENS
 
 
@@ -100,12 +101,14 @@ def main() -> None:
     parser.add_argument("--shift", type=float, default=3.0)
     parser.add_argument("--guidance", type=float, default=1.0)
     parser.add_argument("--guided-blocks", type=int, help="from the first; all where not given")
+    parser.add_argument("--guidance-limit", type=float, help="of a student that was distilled from guidance")
     args = parser.parse_args()
     streaming = Streaming(
         num_inference_steps=args.steps,
         flow_shift=args.shift,
         guidance_scale=args.guidance,
         guided_blocks=args.guided_blocks,
+        guidance_limit=args.guidance_limit,
     )
     pack(args.folder, args.networks, args.tokenizer, args.out, streaming)
 

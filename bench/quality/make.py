@@ -131,7 +131,7 @@ class Batched:
             if made and schedule.denoise_strength < 1.0:
                 x = sampler.add_noise(made[-1][:, :, :, -1:].expand(noise.shape), noise, sigmas[0])
             for sigma, after in itertools.pairwise(sigmas):
-                velocity = self._guided(branches, x, block, sampler.timestep(sigma), schedule.guidance_scale)
+                velocity = self._guided(branches, x, block, sigma, schedule)
                 x = sampler.euler(x, velocity, sigma, after)
             made.append(x)
             if number + 1 < len(plan.blocks):
@@ -140,9 +140,12 @@ class Batched:
                     branch.remember(block, self._forward(branch, x, block, 0.0)[1], plan.blocks[number + 1])
         return torch.cat(made, 3)
 
-    def _guided(self, branches: list[_Branch], x: Tensor, block: Block, timestep: float, scale: float) -> Tensor:
+    def _guided(self, branches: list[_Branch], x: Tensor, block: Block, sigma: float, schedule: Schedule) -> Tensor:
+        timestep = sampler.timestep(sigma)
         wanted, *unwanted = [self._forward(branch, x, block, timestep)[0] for branch in branches]
-        return torch.lerp(unwanted[0], wanted, scale) if unwanted else wanted
+        if not unwanted:
+            return wanted
+        return sampler.guided(x, wanted, unwanted[0], sigma, schedule.guidance_scale, schedule.guidance_limit)
 
     def _forward(self, branch: _Branch, x: Tensor, block: Block, timestep: float) -> tuple[Tensor, Tensor]:
         """Velocity [B, 1, C, F, h, w] and own keys and values [B, layers, 2, heads, N, head_dim]."""
