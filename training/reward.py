@@ -105,6 +105,7 @@ class Reward:
         device = next(self.sees.parameters()).device
         with torch.no_grad():
             self._empty = embed_prompts(teacher.text_encoder, empty_ids(2, device))
+        self._emphasis = torch.tensor([EMPHASIS.get(name, 1.0) for name in CLASSES], device=device)
         self.text = Reader(text_dim).to(device)
         self.clips = ClipReader(blocks[0].attn1.to_q.in_features, len(blocks) // EVERY_LAYER).to(device)
 
@@ -157,8 +158,7 @@ class Reward:
             F.cross_entropy(logits[name].float(), said.labels[:, at], reduction="none")
             for at, name in enumerate(CLASSES)
         ]
-        counts = torch.tensor([EMPHASIS.get(name, 1.0) for name in CLASSES], device=said.known.device)
-        weights = counts * said.known
+        weights = self._emphasis * said.known
         return (torch.stack(losses, 1) * weights).sum() / weights.sum().clamp(min=1)
 
     def gradient(self, made: Tensor, said: Said, positions: Tensor) -> Tensor:
