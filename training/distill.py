@@ -42,7 +42,7 @@ DRAW_EVERY = 20
 """Steps between drawings of new clips and looks at the clock."""
 REAL_CONTEXT_SHARE = 0.25
 """Roll-outs that start from the world's own latent 0 and first block, at any place in the clip."""
-LONG_SHARE = 0.5
+LONG_SHARE = 0.6
 """Of the others, roll-outs that are longer than a sample of the world."""
 CRITIC_KNOWS = 0.67
 """Loss of the critic (0.69 at first) below which the student hears it."""

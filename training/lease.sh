@@ -1,9 +1,10 @@
 #!/bin/sh
-# All stages one behind the other on the GPUs of one machine, in about 27 minutes: setsid training/lease.sh new|more|few|next
+# All stages one behind the other on the GPUs of one machine, in about 27 minutes: setsid training/lease.sh new|more|few|next|sharper
 # "new" makes everything from nothing; the others go on from .train/run (training.unpack puts what is shipped there): "more"
 # with the teacher and a distilled student, "few" with that student alone, "next" with the teacher and beside it a reward
 # (2c) and other wordings (3c), then on each GPU by itself with a student that is made sharper by the reward (3b), whose
-# mean learns the wordings once more, more or less loud on each GPU, and is measured. Everything lies in .train afterwards (packed checkpoints in
+# mean learns the wordings once more, more or less loud on each GPU, and is measured; "sharper" for few GPUs: the reward (on
+# from the run's own, where there is one), two students on each GPU, and their mean, alone and with what they began as. Everything lies in .train afterwards (packed checkpoints in
 # .train/packed-*, what they show in bench/results/next_*); each stage's log in .train/logs. Nobody needs to stay connected.
 set -u
 run=.train/run words=.train/tokenizer logs=.train/logs
@@ -16,24 +17,21 @@ flow() { stage transformer --tokenizer $words --compile dynamic "$@" || stage tr
 began() { date +"%s $*" >>$logs/times; }
 
 # Stage 3b is bound by launches: two GPUs together are no faster than one, and the mean of what two make is better.
-students() { # MINUTES
-    pids=
-    for gpu in $(seq 0 $last); do
-        own=.train/student-$gpu
+students() { # MINUTES COUNT TOKENS IMAGES_SHARE SEED
+    pids= names=
+    for number in $(seq 0 $(($2 - 1))); do
+        own=.train/student-$number names="$names ../student-$number/few"
         mkdir -p $own
         for part in vae.pt text_encoder.pt flow reward.pt; do ln -sfn ../run/$part $own/$part; done
         ln -sfn ../run/few $own/start
-        alone $gpu matching --folder $own --tokenizer $words --minutes "$1" --resume start --sizes 768x448 1280x736 \
-            --drawings 6 --tokens 48000 --images-share 0.4 --average 0.997 --lr 6e-4 --fake-lr 1e-3 --fake-updates 5 \
-            --workers 5 --reward 0.5 --stress 1.7 --compile dynamic --seed $((61 + gpu)) >$logs/student-$gpu.log 2>&1 &
+        alone $((number % gpus)) matching --folder $own --tokenizer $words --minutes "$1" --resume start --sizes 768x448 1280x736 \
+            --drawings 6 --tokens "$3" --images-share "$4" --average 0.997 --lr 6e-4 --fake-lr 1e-3 --fake-updates 5 \
+            --workers 5 --reward 0.5 --stress 1.7 --compile dynamic --seed $(($5 + number)) >$logs/student-$number.log 2>&1 &
         pids="$pids $!"
     done
     for pid in $pids; do wait "$pid"; done
-    names=
-    for gpu in $(seq 0 $last); do names="$names ../student-$gpu/few"; done
     # shellcheck disable=SC2086 # several names
     python3 -m training.pack --folder $run --networks $names --tokenizer $words --out .train/mean --shift 5 --guidance-limit 0.02 >$logs/mean.log 2>&1
-    python3 -m training.pack --folder $run --networks flow --tokenizer $words --out .train/teacher >$logs/teacher.log 2>&1
 }
 
 measured() { # GPU STRESS: what the mean shows, whose text encoder makes rain so loud
@@ -68,7 +66,8 @@ next)
         for of in $run $run/flow $run/few; do cp .train/words/few/text_encoder.pt $of/; done
     fi
     began students
-    students 12
+    students 12 "$gpus" 48000 0.4 61
+    python3 -m training.pack --folder $run --networks flow --tokenizer $words --out .train/teacher >$logs/teacher.log 2>&1
     began wordings
     pids= gpu=0
     for stress in 1 1.3 1.6 2; do
@@ -77,6 +76,21 @@ next)
         gpu=$((gpu + 1))
     done
     for pid in $pids; do wait "$pid"; done
+    began done
+    exit
+    ;;
+sharper)
+    began reward
+    on=
+    [ -f $run/reward.pt ] && on=--resume
+    # shellcheck disable=SC2086 # nothing, or one argument
+    stage reward --tokenizer $words --minutes 3.7 --sizes 768x448 1280x736 --tokens 36000 --workers 8 --drawings 6 \
+        --compile dynamic --seed 67 $on >$logs/reward.log 2>&1
+    began students
+    export PYTORCH_CUDA_ALLOC_CONF=expandable_segments:True
+    students 17 $((2 * gpus)) 24000 0.35 71
+    # shellcheck disable=SC2086 # several names
+    python3 -m training.pack --folder $run --networks $names few --tokenizer $words --out .train/with --shift 5 --guidance-limit 0.02 >$logs/with.log 2>&1
     began done
     exit
     ;;

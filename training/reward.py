@@ -47,8 +47,8 @@ MOVING = frozenset({"motion", "camera", "pace"})
 """A single picture does not show them."""
 FAINT_SHARE = 0.3
 """Of rain, snow and fog: so faint that it is to be read as fine weather, for what few steps blur away is no rain."""
-EMPHASIS = {"count": 2.0}
-"""How many times an attribute counts: one thing that became two is what students get wrong most."""
+EMPHASIS = {"count": 2.0, "weather": 2.0, "scene": 1.5, "style": 1.5}
+"""How many times an attribute counts: what students get wrong most, one thing that became two and rain too thin."""
 CAPTIONS_SHARE = 0.2
 """Of the time: what captions say."""
 DRAW_EVERY = 10

@@ -109,7 +109,7 @@ _HARD_SUBJECTS = {
     "cat": 1.5, "mechanical_cat": 2.0, "bird": 1.5, "girl": 1.4, "hover_car": 1.2, "lantern": 1.5, "tree": 1.2,
 }  # fmt: skip
 _HARD_BACKDROPS = {"desert": 1.4}
-_HARD_STYLES = {"Pixel Art": 1.6, "Cinematic Realism": 1.4, "Clay Stop Motion": 1.3}
+_HARD_STYLES = {"Pixel Art": 2.0, "Cinematic Realism": 1.4, "Clay Stop Motion": 1.3}
 
 _TRAINED = frozenset(combination(scene) for _, scene in EXAMPLES)
 
