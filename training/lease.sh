@@ -84,11 +84,11 @@ sharper)
     on=
     [ -f $run/reward.pt ] && on=--resume
     # shellcheck disable=SC2086 # nothing, or one argument
-    stage reward --tokenizer $words --minutes 3.7 --sizes 768x448 1280x736 --tokens 36000 --workers 8 --drawings 6 \
+    stage reward --tokenizer $words --minutes 3.2 --sizes 768x448 1280x736 --tokens 36000 --workers 8 --drawings 6 \
         --compile dynamic --seed 67 $on >$logs/reward.log 2>&1
     began students
     export PYTORCH_CUDA_ALLOC_CONF=expandable_segments:True
-    students 17 $((2 * gpus)) 24000 0.35 71
+    students 15 $((2 * gpus)) 24000 0.35 71
     # shellcheck disable=SC2086 # several names
     python3 -m training.pack --folder $run --networks $names few --tokenizer $words --out .train/with --shift 5 --guidance-limit 0.02 >$logs/with.log 2>&1
     began done

@@ -79,8 +79,9 @@ _TEXTS: dict[str, tuple[str, str]] = {
     "auto_note": ("cfg {guidance}，{steps} 步", "cfg {guidance}, {steps} steps"),
     "guidance_scale": ("cfg_scale · 引导强度", "cfg_scale · guidance"),
     "guidance_tip": (
-        "越高越贴近提示词，也越慢。建议 5–9；超过 12 容易过饱和、失真。",
-        "Higher follows the prompt more closely and is slower. 5–9 advised; above 12 colours burn and shapes break.",
+        "越高越贴近提示词（自带引导的少步模型：更锐利、动作更大），也越慢。建议 5–9；超过 12 容易过饱和、失真。",
+        "Higher follows the prompt more closely (few-step models with guidance of their own: crisper, livelier) "
+        "and is slower. 5–9 advised; above 12 colours burn and shapes break.",
     ),
     "guidance_high": (
         "cfg_scale 超过 12，画面可能过饱和、失真。",
