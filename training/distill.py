@@ -40,10 +40,12 @@ from training.vae import load_vae
 SAVE_EVERY_S = 45.0
 DRAW_EVERY = 20
 """Steps between drawings of new clips and looks at the clock."""
-REAL_CONTEXT_SHARE = 0.25
+REAL_CONTEXT_SHARE = 0.15
 """Roll-outs that start from the world's own latent 0 and first block, at any place in the clip."""
-LONG_SHARE = 0.6
-"""Of the others, roll-outs that are longer than a sample of the world."""
+SECOND_SHARE = 0.3
+"""Of the others, those to the block behind the first frame, where rain fades: of the first second it is half."""
+LONG_SHARE = 0.45
+"""Of the others, those that are longer than a sample of the world."""
 CRITIC_KNOWS = 0.67
 """Loss of the critic (0.69 at first) below which the student hears it."""
 STRENGTHS = (0.5, 0.75, 0.75, 1.0)
@@ -325,9 +327,12 @@ def blocks_ahead(chance: random.Random, longest: int, *, real_context: bool) -> 
     """How many blocks stand in front of the one that is learnt from; `longest`: beyond a sample of the world."""
     if real_context:
         return chance.randint(2, SAMPLE_BLOCKS)
-    if chance.random() < LONG_SHARE:
+    drawn = chance.random()
+    if drawn < SECOND_SHARE:
+        return 1
+    if drawn < SECOND_SHARE + LONG_SHARE:
         return SAMPLE_BLOCKS + chance.randint(1, longest)
-    return chance.randint(1, SAMPLE_BLOCKS)
+    return chance.randint(2, SAMPLE_BLOCKS)
 
 
 def new_parser(description: str | None) -> argparse.ArgumentParser:

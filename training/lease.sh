@@ -66,7 +66,7 @@ next)
         for of in $run $run/flow $run/few; do cp .train/words/few/text_encoder.pt $of/; done
     fi
     began students
-    students 12 "$gpus" 48000 0.4 61
+    students 12 "$gpus" 48000 0.25 61
     python3 -m training.pack --folder $run --networks flow --tokenizer $words --out .train/teacher >$logs/teacher.log 2>&1
     began wordings
     pids= gpu=0
@@ -88,7 +88,7 @@ sharper)
         --compile dynamic --seed 67 $on >$logs/reward.log 2>&1
     began students
     export PYTORCH_CUDA_ALLOC_CONF=expandable_segments:True
-    students 15 $((2 * gpus)) 24000 0.35 71
+    students 15 $((2 * gpus)) 24000 0.2 71
     # shellcheck disable=SC2086 # several names
     python3 -m training.pack --folder $run --networks $names few --tokenizer $words --out .train/with --shift 5 --guidance-limit 0.02 >$logs/with.log 2>&1
     began done
