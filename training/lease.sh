@@ -27,7 +27,7 @@ students() { # MINUTES COUNT TOKENS IMAGES_SHARE SEED
         ln -sfn ../run/few $own/start
         alone $((number % gpus)) matching --folder $own --tokenizer $words --minutes "$1" --resume start --sizes 768x448 1280x736 \
             --drawings 6 --tokens "$3" --images-share "$4" --average 0.997 --lr 6e-4 --fake-lr 1e-3 --fake-updates 5 \
-            --workers 5 --reward 0.5 --stress 1.7 --compile dynamic --seed $(($5 + number)) >$logs/student-$number.log 2>&1 &
+            --workers 5 --reward 0.5 --stress 2.2 --compile dynamic --seed $(($5 + number)) >$logs/student-$number.log 2>&1 &
         pids="$pids $!"
     done
     for pid in $pids; do wait "$pid"; done
