@@ -16,9 +16,13 @@ stage() { name=$1; shift; training/launch.sh "training.$name" --folder $run "$@"
 alone() { gpu=$1 name=$2; shift 2; CUDA_VISIBLE_DEVICES=$gpu python3 -m "training.$name" "$@"; }
 flow() { stage transformer --tokenizer $words --compile dynamic "$@" || stage transformer --tokenizer $words "$@"; }
 began() { date +"%s $*" >>$logs/times; }
+packed() { # FOLDER OUT NETWORKS...: a student, or the mean of several, with the sampling that ships
+    from=$1 to=$2; shift 2
+    python3 -m training.pack --folder "$from" --networks "$@" --tokenizer $words --out "$to" --shift 5 --guidance-limit 0.02
+}
 
 # Stage 3b is bound by launches: two GPUs together are no faster than one, and the mean of what two make is better.
-students() { # MINUTES COUNT TOKENS IMAGES_SHARE SEED
+students() { # MINUTES COUNT TOKENS IMAGES_SHARE SEED; $names are theirs afterwards
     pids= names=
     for number in $(seq 0 $(($2 - 1))); do
         own=.train/student-$number names="$names ../student-$number/few"
@@ -32,16 +36,16 @@ students() { # MINUTES COUNT TOKENS IMAGES_SHARE SEED
     done
     for pid in $pids; do wait "$pid"; done
     # shellcheck disable=SC2086 # several names
-    python3 -m training.pack --folder $run --networks $names --tokenizer $words --out .train/mean --shift 5 --guidance-limit 0.02 >$logs/mean.log 2>&1
+    packed $run .train/mean $names >$logs/mean.log 2>&1
 }
 
 measured() { # GPU STRESS: what the mean shows, whose text encoder makes rain so loud
-    of=.train/stress-$2 packed=.train/packed-$2
+    of=.train/stress-$2 out=.train/packed-$2
     python3 -m training.unpack --checkpoint .train/mean --teacher .train/teacher/transformer --folder "$of" --tokenizer "$of/tokenizer"
     alone "$1" paraphrase --folder "$of" --tokenizer $words --minutes 1.7 --pairs 10 --contrasts 6 --plain 4 --stress "$2" --seed 9
-    python3 -m training.pack --folder "$of" --networks few --tokenizer $words --out "$packed" --shift 5 --guidance-limit 0.02
+    packed "$of" "$out" few
     export CUDA_VISIBLE_DEVICES="$1"
-    quality="python3 -m bench.quality --model $packed --cache .train/readings --sheets .train/sheets/$2 --limit 500"
+    quality="python3 -m bench.quality --model $out --cache .train/readings --sheets .train/sheets/$2 --limit 500"
     $quality --only scores --long 250 --save "next_$2" & pid=$!
     $quality --only styles,weights --effects 30 --save "next_$2_effects"
     wait $pid
@@ -90,7 +94,7 @@ sharper)
     export PYTORCH_CUDA_ALLOC_CONF=expandable_segments:True
     students "${2:-15}" $((2 * gpus)) 24000 0.2 71
     # shellcheck disable=SC2086 # several names
-    python3 -m training.pack --folder $run --networks $names few --tokenizer $words --out .train/with --shift 5 --guidance-limit 0.02 >$logs/with.log 2>&1
+    packed $run .train/with $names few >$logs/with.log 2>&1
     began done
     exit
     ;;
