@@ -42,9 +42,9 @@ DRAW_EVERY = 20
 """Steps between drawings of new clips and looks at the clock."""
 REAL_CONTEXT_SHARE = 0.15
 """Roll-outs that start from the world's own latent 0 and first block, at any place in the clip."""
-SECOND_SHARE = 0.3
-"""Of the others, those to the block behind the first frame, where rain fades: of the first second it is half."""
-LONG_SHARE = 0.45
+SECOND_SHARE = 0.2
+"""Of the others, those to the block behind the first frame: of the first second it is half."""
+LONG_SHARE = 0.55
 """Of the others, those that are longer than a sample of the world."""
 CRITIC_KNOWS = 0.67
 """Loss of the critic (0.69 at first) below which the student hears it."""
@@ -230,7 +230,9 @@ class Distillation:
         """
         real, device = batch.latents, batch.latents.device
         last: Tensor | None = None
-        with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
+        # Without a cache of casts: networks learn in here, and would go on with what they were.
+        mixed = torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda", cache_enabled=False)
+        with mixed:
             lesson = self._lesson(batch)
             for number in range(ahead):
                 if real_context and number <= 1:

@@ -3,7 +3,7 @@
 # "new" makes everything from nothing; the others go on from .train/run (training.unpack puts what is shipped there): "more"
 # with the teacher and a distilled student, "few" with that student alone, "next" with the teacher and beside it a reward
 # (2c) and other wordings (3c), then on each GPU by itself with a student that is made sharper by the reward (3b), whose
-# mean learns the wordings once more, more or less loud on each GPU, and is measured; "sharper" [minutes]
+# mean learns the wordings once more, more or less loud on each GPU, and is measured; "sharper" [minutes [reward minutes]]
 # for few GPUs: a reward where the run has none, two students on each GPU, and their mean, alone and with what they began
 # as. Everything lies in .train afterwards (packed checkpoints in .train/packed-*, .train/mean and .train/with, what they
 # show in bench/results/next_*); each stage's log in .train/logs. Nobody needs to stay connected.
@@ -87,12 +87,12 @@ next)
 sharper)
     if [ ! -f $run/reward.pt ]; then
         began reward
-        stage reward --tokenizer $words --minutes 5 --sizes 768x448 1280x736 --tokens 36000 --workers 8 --drawings 6 \
+        stage reward --tokenizer $words --minutes "${3:-5}" --sizes 768x448 1280x736 --tokens 36000 --workers 8 --drawings 6 \
             --compile dynamic --seed 67 >$logs/reward.log 2>&1
     fi
     began students
     export PYTORCH_CUDA_ALLOC_CONF=expandable_segments:True
-    students "${2:-15}" $((2 * gpus)) 24000 0.2 71
+    students "${2:-15}" $((2 * gpus)) 24000 0.25 71
     # shellcheck disable=SC2086 # several names
     packed $run .train/with $names few >$logs/with.log 2>&1
     began done

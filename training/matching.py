@@ -67,10 +67,11 @@ class Match(Lesson):
 
     def learn(self, x: Tensor, at: slice, strength: float) -> Tensor:
         made = self.make(x, at, strength)
+        loss = self._matched(made, at)  # before the fake has learnt these very clips, and not only their kind
         clean = made.detach()
         for _ in range(self._updates):
             self._update(self._flow_loss(clean, at))
-        return self._matched(made, at)
+        return loss
 
     def _flow_loss(self, clean: Tensor, at: slice) -> Tensor:
         """What the fake learns: rectified flow on the student's clips."""

@@ -37,8 +37,8 @@ from training.text_encoder import CLASSES, Captions, Reader, reading_loss
 from training.vae import load_vae
 
 REWARD_FILE = "reward.pt"
-HIGHEST_SIGMA = 0.7
-"""Of the noise on what is read: above it small subjects do not show."""
+HIGHEST_SIGMA = 0.5
+"""Of the noise on what is read: above it small subjects do not show, nor rain but for the grey that comes with it."""
 GLIMPSES = 4
 """Places that a head gathers from."""
 SURE = 0.8
