@@ -28,7 +28,7 @@ def _match(student: Networks, teacher: Networks, fake: Networks, *, updates: int
     positions = torch.arange(1).expand(2, -1)
     known = student, teacher, prompts, few, positions, Pieces.plain()
     match = Match(*known, fake=fake, update=update, updates=updates)
-    noise = torch.randn(2, student.transformer.config.in_channels, 1, 4, 4)
+    noise = torch.randn(2, student.transformer.config["in_channels"], 1, 4, 4)
     return float(match.learn(noise, slice(0, 1), 1.0).detach()), losses
 
 
