@@ -24,6 +24,7 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
+from transformers import UMT5EncoderModel
 
 from pipeline.text import weighted
 from training.critic import Critic, add_scaled
@@ -83,6 +84,14 @@ class Prompts:
     embeds: Tensor
     heard: Tensor
     empty: Tensor
+
+    @classmethod
+    @torch.no_grad()
+    def of(cls, text_encoder: UMT5EncoderModel, token_ids: Tensor, weights: Tensor) -> Prompts:
+        """Of ids [B, T], which the teacher hears with weights [B, T]."""
+        embeds = embed_prompts(text_encoder, token_ids)
+        empty = embed_prompts(text_encoder, empty_ids(token_ids.shape[1], token_ids.device)).expand_as(embeds)
+        return cls(embeds, weighted(embeds, empty, weights.unsqueeze(2)), empty)
 
     @property
     def both(self) -> Tensor:
@@ -231,8 +240,7 @@ class Distillation:
         real, device = batch.latents, batch.latents.device
         last: Tensor | None = None
         # Without a cache of casts: networks learn in here, and would go on with what they were.
-        mixed = torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda", cache_enabled=False)
-        with mixed:
+        with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda", cache_enabled=False):
             lesson = self._lesson(batch)
             for number in range(ahead):
                 if real_context and number <= 1:
@@ -272,13 +280,8 @@ class Distillation:
     def _lesson(self, batch: Batch) -> Lesson:
         return Lesson(self.student, self.teacher, self._prompts(batch), self.few, batch.positions, self._pieces)
 
-    @torch.no_grad()
     def _prompts(self, batch: Batch) -> Prompts:
-        nothing = empty_ids(batch.token_ids.shape[1], batch.token_ids.device)
-        embeds = embed_prompts(self.teacher.text_encoder, batch.token_ids)
-        empty = embed_prompts(self.teacher.text_encoder, nothing).expand_as(embeds)
-        weights = (self._stress**batch.loudness).unsqueeze(2)
-        return Prompts(embeds, weighted(embeds, empty, weights), empty)
+        return Prompts.of(self.teacher.text_encoder, batch.token_ids, self._stress**batch.loudness)
 
     def save(self, folder: Path) -> None:
         """The averaged student to `<folder>/few/`."""

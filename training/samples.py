@@ -52,21 +52,33 @@ def make_clips(
     seed: int,
 ) -> Tensor:
     """Generate and decode: [B, 3, frames, H, W] in [-1, 1] on the CPU."""
-    device = networks.transformer.device
+    ids = tokenize(tokenizer, [*prompts, ""]).to(networks.transformer.device)
+    embeds, empty = embed_prompts(networks.text_encoder, ids).split([len(prompts), 1])
+    latents = denormalise(vae, make_latents(networks, embeds, empty, size, num_latents, sampling, seed))
+    return torch.cat([decode_frames(vae, row[None]).clamp(-1, 1).float().cpu() for row in latents])
+
+
+def make_latents(
+    networks: Networks,
+    embeds: Tensor,
+    empty: Tensor,
+    size: config.Size,
+    num_latents: int,
+    sampling: Sampling,
+    seed: int,
+) -> Tensor:
+    """Normalised latents [B, C, num_latents, h, w] of prompts [B, T, D]; the empty one is [1 or B, T, D]."""
     generator = torch.Generator().manual_seed(seed)
-    ids = tokenize(tokenizer, [*prompts, ""]).to(device)
-    embeds = embed_prompts(networks.text_encoder, ids)
     blocks = generate(
         networks,
-        embeds[:-1],
-        embeds[-1:].expand(len(prompts), -1, -1),
+        embeds,
+        empty.expand_as(embeds),
         latent_size=size.latent,
         num_latents=num_latents,
         sampling=sampling,
-        noise=lambda shape: torch.randn(shape, generator=generator).to(device),
+        noise=lambda shape: torch.randn(shape, generator=generator).to(embeds.device),
     )
-    latents = denormalise(vae, torch.cat(list(blocks), 2))
-    return torch.cat([decode_frames(vae, row[None]).clamp(-1, 1).float().cpu() for row in latents])
+    return torch.cat(list(blocks), 2)
 
 
 def sheet(clips: Tensor, labels: list[str], columns: int = 6, width: int = 256) -> Image.Image:
