@@ -1,7 +1,7 @@
-"""How much fine detail latents hold, place by place: the world's own, the teacher's, the student's.
+"""How much is fine in latents, place by place, and how much of it a weave: the world's, the teacher's, the student's.
 
-Owns the one number that is compared. Does not decode, and does not know what is said or shown: a clip can show all that
-its caption says and still be smooth, and then rain grows thin behind the first frame. Captions say the weather, because
+Owns which clips are compared. Does not decode, and does not know what is said or shown: a clip can show all that its
+caption says and still be smooth, and then rain grows thin behind the first frame. Captions say the weather, because
 that is what goes first.
 
     python -m training.detail --folder .train/run --networks few --tokenizer .train/tokenizer
@@ -15,7 +15,6 @@ import random
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 from transformers import AutoTokenizer
 
@@ -26,19 +25,9 @@ from training.networks import load_networks
 from training.sampler import Sampling
 from training.samples import make_latents
 from training.scene import Scene, sample_scene
+from training.texture import detail, woven
 from training.vae import load_vae
 from training.wording import LOUDNESS, say, weather_spans
-
-
-def detail(latents: Tensor) -> list[float]:
-    """By latent of a clip, the deviation of what a mean over 3 × 3 cells leaves: mean over clips and channels.
-
-    Args:
-        latents: [B, C, F, h, w], normalised.
-    """
-    rows = latents.transpose(1, 2).flatten(0, 1)
-    fine = (rows - F.avg_pool2d(rows, 3, 1, 1, count_include_pad=False)).unflatten(0, (len(latents), -1))
-    return [round(float(x), 3) for x in fine.std((3, 4)).mean((0, 2))]
 
 
 def scenes_with(weather: str, count: int, rng: random.Random) -> list[tuple[Scene, str]]:
@@ -51,9 +40,13 @@ def scenes_with(weather: str, count: int, rng: random.Random) -> list[tuple[Scen
     return found
 
 
+def _told(latents: Tensor) -> dict[str, list[float]]:
+    return {"detail": detail(latents), "weave": woven(latents)}
+
+
 @torch.no_grad()
 def main() -> None:
-    """Print one JSON object: by maker, the detail of each latent from the first."""
+    """Print one JSON object: by maker, `detail` and `weave` of each latent from the first."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--folder", type=Path, required=True)
     parser.add_argument("--networks", nargs="+", default=["few"], help="folders of the run with students")
@@ -74,17 +67,17 @@ def main() -> None:
     vae, from_start, noise = load_vae(args.folder, device), 1, 0
     said = zip((scene for scene, _ in drawn), ids[:, None], loudness[:, None], strict=True)
     alone = (Drawing([scene], row[None], loud[None], from_start) for scene, row, loud in said)  # together: much memory
-    found = {"world": detail(torch.cat([encode_drawing(vae, one, size, device)[0] for one in alone]))}
+    found = {"world": _told(torch.cat([encode_drawing(vae, one, size, device)[0] for one in alone]))}
     teacher, few = load_networks(args.folder / "flow", device), Sampling(4, args.shift)
     prompts = Prompts.of(teacher.text_encoder, ids, args.stress**loudness)
     for steps in (12, 4):
         guided = Sampling(steps, args.shift, args.guidance)
         made = make_latents(teacher, prompts.heard, prompts.empty, size, SAMPLE_LATENTS, guided, noise)
-        found[f"flow, {steps} guided steps"] = detail(made)
+        found[f"flow, {steps} guided steps"] = _told(made)
     for name in args.networks:
         student = load_networks(args.folder / name, device)
         heard = Prompts.of(student.text_encoder, ids, torch.ones_like(loudness))
-        found[name] = detail(make_latents(student, heard.embeds, heard.empty, size, SAMPLE_LATENTS, few, noise))
+        found[name] = _told(make_latents(student, heard.embeds, heard.empty, size, SAMPLE_LATENTS, few, noise))
     print(json.dumps(found))
 
 

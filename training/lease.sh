@@ -4,7 +4,7 @@
 # with the teacher and a distilled student, "few" with that student alone, "next" with the teacher and beside it a reward
 # (2c) and other wordings (3c), then on each GPU by itself with a student that is made sharper by the reward (3b), whose
 # mean learns the wordings once more, more or less loud on each GPU, and is measured; "sharper" [minutes [reward minutes]]
-# for few GPUs: a reward where the run has none, two students on each GPU, and their mean, alone and with what they began
+# for few GPUs: the reward goes on (or begins), two students on each GPU, and their mean, alone and with what they began
 # as. Everything lies in .train afterwards (packed checkpoints in .train/packed-*, .train/mean and .train/with, what they
 # show in bench/results/next_*); each stage's log in .train/logs. Nobody needs to stay connected.
 set -u
@@ -85,11 +85,10 @@ next)
     exit
     ;;
 sharper)
-    if [ ! -f $run/reward.pt ]; then
-        began reward
-        stage reward --tokenizer $words --minutes "${3:-5}" --sizes 768x448 1280x736 --tokens 36000 --workers 8 --drawings 6 \
-            --compile dynamic --seed 67 >$logs/reward.log 2>&1
-    fi
+    began reward
+    # shellcheck disable=SC2046 # an argument or none
+    stage reward --tokenizer $words --minutes "${3:-5}" --sizes 768x448 1280x736 --tokens 36000 --workers 8 --drawings 6 \
+        --compile dynamic --seed 68 $([ -f $run/reward.pt ] && echo --resume) >$logs/reward.log 2>&1
     began students
     export PYTORCH_CUDA_ALLOC_CONF=expandable_segments:True
     students "${2:-15}" $((2 * gpus)) 24000 0.25 71

@@ -28,15 +28,20 @@ from training.networks import Networks, load_networks
 from training.optimizer import Optimizer
 from training.reward import Reward, Said
 from training.session import Session
+from training.texture import weave
 
 SIGMAS = (0.02, 0.98)
 """Noise levels at which clips are compared: at the ends the difference says nothing."""
 PRAISE_NEW = 0.02
 """Share of the newest size in the running mean."""
+FLAT = 4.0
+"""Weight of what a clip loses by a weave, which reward and roll-outs would weave more and more tightly."""
 
 
 class Match(Lesson):
     """One batch: besides student and teacher a *fake*, which learns what the student makes.
+
+    Besides, what all tokens of a clip have alike costs: nothing in the world repeats with them (`training.texture`).
 
     Args:
         fake: begins as the teacher.
@@ -67,7 +72,8 @@ class Match(Lesson):
 
     def learn(self, x: Tensor, at: slice, strength: float) -> Tensor:
         made = self.make(x, at, strength)
-        loss = self._matched(made, at)  # before the fake has learnt these very clips, and not only their kind
+        # Before the fake has learnt these very clips, and not only their kind.
+        loss = self._matched(made, at) + FLAT * weave(made).square().mean()
         clean = made.detach()
         for _ in range(self._updates):
             self._update(self._flow_loss(clean, at))

@@ -16,13 +16,17 @@ from pathlib import Path
 
 import torch
 from diffusers import UniPCMultistepScheduler, WanPipeline
+from safetensors.torch import save_file
 from transformers import AutoTokenizer
 
 from training import config
 from training.networks import load_networks
+from training.reward import REWARD_FILE
+from training.session import load
 from training.vae import load_vae
 
 SHARD_SIZE = "12MB"
+HEADS_FILE = "heads.safetensors"
 TRAIN_TIMESTEPS = 1000
 
 
@@ -83,6 +87,23 @@ def pack(folder: Path, networks: list[str], tokenizer: Path, out: Path, streamin
     (out / "streaming.json").write_text(json.dumps(dataclasses.asdict(streaming), indent=2) + "\n")
 
 
+def pack_reward(folder: Path, out: Path) -> None:
+    """Write the run's reward, so that another run goes on with it: `training.unpack.unpack_reward` reads it.
+
+    The heads are many and small numbers: 8 bits are enough to go on from.
+    """
+    states = load(folder / REWARD_FILE)
+    held = load_networks(folder / "flow", "cpu").transformer
+    held.load_state_dict({name: value.float() for name, value in states["sees"].items()})
+    shutil.rmtree(out, ignore_errors=True)
+    held.half().save_pretrained(out, max_shard_size=SHARD_SIZE)
+    clips = {
+        f"clips.{name}": value.to(torch.float8_e4m3fn) if value.ndim > 1 else value
+        for name, value in states["clips"].items()
+    }
+    save_file(clips | {f"text.{name}": value for name, value in states["text"].items()}, out / HEADS_FILE)
+
+
 def _load_in_fp32(path: Path) -> None:
     """Storage is half precision, arithmetic is not: transformers would take the one dtype for the other."""
     fields = json.loads(path.read_text())
@@ -102,6 +123,7 @@ def main() -> None:
     parser.add_argument("--guidance", type=float, default=1.0)
     parser.add_argument("--guided-blocks", type=int, help="from the first; all where not given")
     parser.add_argument("--guidance-limit", type=float, help="of a student that was distilled from guidance")
+    parser.add_argument("--reward", type=Path, help="folder for the run's reward")
     args = parser.parse_args()
     streaming = Streaming(
         num_inference_steps=args.steps,
@@ -111,6 +133,8 @@ def main() -> None:
         guidance_limit=args.guidance_limit,
     )
     pack(args.folder, args.networks, args.tokenizer, args.out, streaming)
+    if args.reward:
+        pack_reward(args.folder, args.reward)
 
 
 if __name__ == "__main__":

@@ -165,7 +165,18 @@ class Reward:
         """Of the loss with regard to latents; arguments as of `read`."""
         with torch.enable_grad():
             latents = made.detach().requires_grad_()
-            return torch.autograd.grad(self.loss(self.read(latents, positions), _visible(said, latents)), latents)[0]
+            logits = self.read(off_grid(latents), positions)
+            return torch.autograd.grad(self.loss(logits, _visible(said, latents)), latents)[0]
+
+
+def off_grid(latents: Tensor) -> Tensor:
+    """Latents [B, C, F, h, w] with or, by chance, without the cells at two or at all borders.
+
+    So no cell is always at the same place of a token, and what is read cannot be woven into all tokens alike.
+    """
+    down, right = (int(x) for x in torch.randint(2, (2,)))
+    height, width = latents.shape[3:]
+    return latents[:, :, :, down : height - down, right : width - right]
 
 
 def _visible(said: Said, latents: Tensor) -> Said:
@@ -265,7 +276,7 @@ def _shown(reward: Reward, teacher: Networks, batch: Batch) -> tuple[Tensor, dic
         with torch.no_grad():
             said = reward.said(embed_prompts(teacher.text_encoder, batch.token_ids), batch.token_ids)
         said = _visible(said, batch.latents)
-        logits = reward.read(batch.latents, batch.positions)
+        logits = reward.read(off_grid(batch.latents), batch.positions)
         return reward.loss(logits, said), logits, said
 
 

@@ -2,8 +2,8 @@
 
 Owns the mapping of files only. Does not know training.
 
-    python -m training.unpack --checkpoint assets/embedded --teacher training/teacher --folder .train/run \\
-        --tokenizer .train/tokenizer
+    python -m training.unpack --checkpoint assets/embedded --teacher training/teacher --reward training/reader \\
+        --folder .train/run --tokenizer .train/tokenizer
 """
 
 from __future__ import annotations
@@ -13,9 +13,13 @@ import shutil
 from pathlib import Path
 
 from diffusers import AutoencoderKLWan, WanTransformer3DModel
+from safetensors.torch import load_file
 from transformers import AutoTokenizer, UMT5EncoderModel
 
 from training.networks import TEXT_FILE, Networks, save_networks
+from training.pack import HEADS_FILE
+from training.reward import REWARD_FILE
+from training.session import save
 from training.vae import save_vae
 
 
@@ -38,6 +42,17 @@ def unpack(checkpoint: Path, folder: Path, teacher: Path, tokenizer: Path) -> No
     AutoTokenizer.from_pretrained(checkpoint / "tokenizer").save_pretrained(tokenizer)
 
 
+def unpack_reward(source: Path, folder: Path) -> None:
+    """Write `reward.pt` from what `training.pack.pack_reward` wrote."""
+    heads = load_file(source / HEADS_FILE)
+    states = {
+        part: {name.removeprefix(f"{part}."): value.half() for name, value in heads.items() if name.startswith(part)}
+        for part in ("text", "clips")
+    }
+    sees = WanTransformer3DModel.from_pretrained(source).half().state_dict()
+    save(folder / REWARD_FILE, states | {"sees": sees})
+
+
 def main() -> None:
     """Unpack one checkpoint."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -45,8 +60,11 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, required=True)
     parser.add_argument("--teacher", type=Path, required=True)
     parser.add_argument("--tokenizer", type=Path, required=True)
+    parser.add_argument("--reward", type=Path, help="folder of a reward, for stage 3b")
     args = parser.parse_args()
     unpack(args.checkpoint, args.folder, args.teacher, args.tokenizer)
+    if args.reward:
+        unpack_reward(args.reward, args.folder)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from training.distill import Prompts
 from training.forward import Pieces
 from training.matching import Praise
 from training.networks import Networks
-from training.reward import MOVING, Reward, Said
+from training.reward import MOVING, Reward, Said, off_grid
 from training.text_encoder import CLASSES
 
 POSITIONS = torch.arange(3).expand(8, -1)
@@ -104,3 +104,11 @@ def test_praise_has_the_asked_size(reward: Reward, monkeypatch: pytest.MonkeyPat
     added = praise(latents, POSITIONS, away)
     assert added.norm() == pytest.approx(0.25 * away.norm().item(), rel=1e-4)
     assert praise(latents, POSITIONS, 3 * away).norm() < 0.5 * away.norm()  # the mean of sizes runs slowly
+
+
+def test_what_is_read_is_not_always_at_the_same_place_of_a_token() -> None:
+    latents = torch.arange(8.0 * 8).view(1, 1, 1, 8, 8)
+    torch.manual_seed(0)
+    corners = {float(off_grid(latents)[0, 0, 0, 0, 0]) for _ in range(40)}
+    assert corners == {0.0, 1.0, 8.0, 9.0}
+    assert all(side % 2 == 0 for _ in range(10) for side in off_grid(latents).shape[3:])

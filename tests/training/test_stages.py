@@ -91,14 +91,20 @@ def test_from_nothing_to_a_pipeline(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert shown.frames.shape == (1, 5, 3, 64, 64)
     again = tmp_path / "again"
     teacher = tmp_path / "teacher"
-    _run(monkeypatch, pack, "--folder", tmp_path, "--tokenizer", words, "--out", teacher)
-    back = ("--teacher", teacher / "transformer", "--folder", again, "--tokenizer", again / "tokenizer")
+    kept = ("--reward", tmp_path / "reader")
+    _run(monkeypatch, pack, "--folder", tmp_path, "--tokenizer", words, "--out", teacher, *kept)
+    back = ("--teacher", teacher / "transformer", "--folder", again, "--tokenizer", again / "tokenizer", *kept)
     _run(monkeypatch, unpack, "--checkpoint", packed, *back)
     for name in ("vae.pt", "few/transformer.pt", "flow/transformer.pt", "flow/text_encoder.pt"):
         old = load(tmp_path / name)["weights"]
         new = load(again / name)["weights"]
         assert old.keys() == new.keys()
         assert all(torch.equal(old[key], new[key]) for key in old)
+    old, new = load(tmp_path / "reward.pt"), load(again / "reward.pt")
+    for part in ("text", "sees", "clips"):
+        assert old[part].keys() == new[part].keys()
+        apart = 0.1 if part == "clips" else 0.0  # 8 bits
+        assert all(torch.allclose(old[part][key], new[part][key], rtol=apart, atol=apart / 50) for key in old[part])
     before = load(again / "few" / "text_encoder.pt")["weights"]
     said = ("--tokenizer", words, "--sizes", "64x64", "--pairs", 2, "--contrasts", 1, "--plain", 1)
     _run(
