@@ -34,14 +34,15 @@ SIGMAS = (0.02, 0.98)
 """Noise levels at which clips are compared: at the ends the difference says nothing."""
 PRAISE_NEW = 0.02
 """Share of the newest size in the running mean."""
-FLAT = 4.0
-"""Weight of what a clip loses by a weave, which reward and roll-outs would weave more and more tightly."""
+FLAT = 1.0
+"""Weight of what a clip loses by its weave: a few tenths of the matching's gradient where it shows."""
 
 
 class Match(Lesson):
     """One batch: besides student and teacher a *fake*, which learns what the student makes.
 
-    Besides, what all tokens of a clip have alike costs: nothing in the world repeats with them (`training.texture`).
+    Besides, what most tokens of a clip have alike costs: hardly anything of the world repeats as they do
+    (`training.texture`).
 
     Args:
         fake: begins as the teacher.

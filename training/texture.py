@@ -1,8 +1,8 @@
 """What is fine in latents: how much of it there is, and how much of it repeats from token to token.
 
 Owns both numbers. Does not know networks. A transformer writes each token, a patch of 2 × 2 cells, with the same few
-outputs: what it adds to all of them alike is a weave on everything that is flat. The world knows no tokens, so that
-there the mean over them is chance.
+outputs: what it adds to all of them alike is a weave on everything that is flat. The world knows no tokens: its flat
+parts are flat, and only the windows of a city repeat by chance as they do.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ from torch import Tensor
 from training import config
 
 _, TOKEN_HEIGHT, TOKEN_WIDTH = config.TRANSFORMER["patch_size"]
+NEAR = 0.1
+"""Distance from the middle token at which another counts half: edges are no weave."""
 
 
 def fine(latents: Tensor) -> Tensor:
@@ -23,8 +25,15 @@ def fine(latents: Tensor) -> Tensor:
 
 
 def weave(latents: Tensor) -> Tensor:
-    """The mean token of what is fine in [B, C, F, h, w]: [B, C, F, 2, 2]."""
-    return fine(latents).unflatten(4, (-1, TOKEN_WIDTH)).unflatten(3, (-1, TOKEN_HEIGHT)).mean((3, 5))
+    """The usual token of what is fine in [B, C, F, h, w]: [B, C, F, 2, 2].
+
+    A mean in which tokens count less the further they are from the median (Cauchy's weights), with gradients.
+    """
+    tokens = fine(latents).unflatten(4, (-1, TOKEN_WIDTH)).unflatten(3, (-1, TOKEN_HEIGHT))
+    tokens = tokens.transpose(3, 4).flatten(4, 5).transpose(4, 5)  # [B, C, F, 2, 2, tokens]
+    known = tokens.detach()
+    counts = 1 / (1 + ((known - known.median(5, keepdim=True).values) / NEAR).square())
+    return (counts * tokens).sum(5) / counts.sum(5)
 
 
 def detail(latents: Tensor) -> list[float]:
