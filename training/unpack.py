@@ -46,7 +46,9 @@ def unpack_reward(source: Path, folder: Path) -> None:
     """Write `reward.pt` from what `training.pack.pack_reward` wrote."""
     heads = load_file(source / HEADS_FILE)
     states = {
-        part: {name.removeprefix(f"{part}."): value.half() for name, value in heads.items() if name.startswith(part)}
+        part: {
+            name.removeprefix(f"{part}."): value.half() for name, value in heads.items() if name.startswith(f"{part}.")
+        }
         for part in ("text", "clips")
     }
     sees = WanTransformer3DModel.from_pretrained(source).half().state_dict()

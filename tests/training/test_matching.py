@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import copy
 
+import pytest
 import torch
 from torch import Tensor
 
+from training import matching
 from training.distill import Few, Prompts
 from training.forward import Pieces
 from training.matching import Match
@@ -41,3 +43,14 @@ def test_the_fake_has_not_learnt_the_very_clips_that_it_judges(teacher: Networks
     assert beside == alone > 0
     assert none == []
     assert losses[1] > losses[0]  # it goes on learning from them all the same
+
+
+def test_a_weave_costs(teacher: Networks, monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.nn.init.normal_(teacher.transformer.proj_out.weight, std=0.1)
+    student, fake = copy.deepcopy(teacher), copy.deepcopy(teacher)
+    costs: list[float] = []
+    for weight in (0.0, 1.0, 3.0):
+        monkeypatch.setattr(matching, "FLAT", weight)
+        costs.append(_match(student, teacher, fake, updates=0)[0])
+    assert costs[1] > costs[0]
+    assert costs[2] - costs[0] == pytest.approx(3 * (costs[1] - costs[0]), rel=1e-2)
