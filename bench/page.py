@@ -1,8 +1,9 @@
 """`python -m bench.page`: what the page itself costs: its own scripts, the time until it can be used, the longest task.
 
-Owns these three measurements and their definitions:
+Owns these measurements and their definitions:
     own_script_bytes, own_script_sent_bytes   our JavaScript as it is in the page, and compressed, as it is sent
     interactive_ms      since navigation began, until the Generate button is drawn and wired (fresh browser profile)
+    bare_ms             the same of a page that is Gradio alone, with one button: what this machine and browser need
     longest_task_ms     longest task of the main thread, anybody's, from the click on Generate to the end of playback
 """
 
@@ -13,12 +14,14 @@ import contextlib
 import gzip
 import logging
 import sys
+from collections.abc import Generator
 from typing import Any
 
+import gradio as gr
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from bench import report
-from bench.first_frame import DEFAULT_PROMPT, FLAGS, find_browser, prepare, press, serve
+from bench.first_frame import DEFAULT_PROMPT, FLAGS, find_browser, free_port, prepare, press, serve
 from web import ui
 
 NOTE = """
@@ -53,6 +56,20 @@ def load(browser: Browser, url: str) -> tuple[Page, float]:
     return page, float(page.evaluate("noted.interactive"))
 
 
+@contextlib.contextmanager
+def bare_page() -> Generator[str]:
+    """Serve a page of one button from this process, wired as `load` asks of ours; yields its address."""
+    with gr.Blocks(analytics_enabled=False) as page:
+        gr.Button("", elem_id="wan-generate")
+        page.load(fn=None, js="() => { window.wan = { parts: { values: [] } }; }")
+    # As `web.service` launches ours.
+    _, url, _ = page.launch(server_port=free_port(), prevent_thread_lock=True, ssr_mode=False, quiet=True)
+    try:
+        yield url
+    finally:
+        page.close(verbose=False)
+
+
 def longest_task(page: Page) -> int:
     """Milliseconds of the longest task noted since the last click on Generate; 0 where none took over 50."""
     tasks: list[int] = page.evaluate(
@@ -63,16 +80,19 @@ def longest_task(page: Page) -> int:
 
 def measure(url: str, args: argparse.Namespace) -> list[dict[str, Any]]:
     """One unmeasured load and clip first, so that server and disk are warm."""
-    with sync_playwright() as playwright:
+    with bare_page() as bare, sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=find_browser(), args=list(FLAGS))
         try:
             runs: list[dict[str, Any]] = []
             for number in range(args.runs + 1):
+                page, bare_ms = load(browser, bare)
+                page.context.close()
                 page, interactive_ms = load(browser, url)
                 prepare(page, url, args)
                 clip = press(page, args.limit)
                 run = {
                     "interactive_ms": round(interactive_ms),
+                    "bare_ms": round(bare_ms),
                     "longest_task_ms": longest_task(page),
                     "stalls": clip["stalls"],
                 }
@@ -105,6 +125,7 @@ def main() -> None:
             "bench": "page",
             **script_bytes(),
             "interactive_ms": report.median(run["interactive_ms"] for run in runs),
+            "bare_ms": report.median(run["bare_ms"] for run in runs),
             "longest_task_ms": max(run["longest_task_ms"] for run in runs),
             "settings": {name: getattr(args, name) for name in ("size", "seconds", "fps")},
         },

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from playwright.sync_api import Browser
 
-from bench.page import load, longest_task, script_bytes
+from bench.page import bare_page, load, longest_task, script_bytes
 from tests.browser.test_player import generate
 
 pytestmark = pytest.mark.browser
@@ -18,12 +18,14 @@ def test_our_scripts_as_they_are_sent() -> None:
 
 
 def test_it_can_be_used_within_two_seconds(browser: Browser, url: str) -> None:
-    times: list[float] = []
-    for _ in range(TRIES):
-        page, interactive_ms = load(browser, url)
-        page.context.close()
-        times.append(interactive_ms)
-    assert min(times) <= 2000
+    """Two seconds; on a machine that needs over 0.8 for Gradio's own bare page, two and a half times that."""
+    times: dict[str, list[float]] = {"bare": [], "ours": []}
+    with bare_page() as bare:
+        for name, address in [("bare", bare), ("ours", url)] * (1 + TRIES):  # the first of both warms server and disk
+            page, interactive_ms = load(browser, address)
+            page.context.close()
+            times[name].append(interactive_ms)
+    assert min(times["ours"]) <= max(2000, 2.5 * min(times["bare"])), times
 
 
 def test_no_task_over_100_ms_while_1280x720_streams(browser: Browser, url: str) -> None:
