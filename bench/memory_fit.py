@@ -14,6 +14,7 @@ code 1 where predicted and measured memory differ by more than 10 % anywhere. `-
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import itertools
 import json
 import subprocess
@@ -29,15 +30,17 @@ from numpy.typing import NDArray
 from bench.report import add_save, emit, hardware
 from engines.arenas import save_memory
 from engines.checkpoint import read_configs
-from pipeline import Model, load_model, memory, stream
+from pipeline import load_model, memory, stream
 from pipeline.__main__ import parse_size
 from pipeline.encode import Fragment
 from pipeline.model import folder_of
 from pipeline.request import SIZES, VideoRequest
 from web.memory import MemoryMonitor, PeakWatch
 from web.prediction import Forecaster
+from web.runtime import begin
 
 MAX_ERROR = 0.10
+WARM_UP = VideoRequest(prompt="warm up", seed=0)  # as app.py makes it
 
 
 def _request(
@@ -190,12 +193,6 @@ def _fit(
     return {name: found[name] for name in terms[0]}, round(error, 4)
 
 
-def _begin(request: VideoRequest, model: Model) -> None:
-    for piece in stream(request, model):
-        if isinstance(piece, Fragment) and piece.index >= 5:
-            break
-
-
 def _measure(request: VideoRequest, source: str | None, backend: str) -> dict[str, Any]:
     """One warm run: its terms, and what it took."""
     model = load_model(source, backend=backend)
@@ -203,13 +200,13 @@ def _measure(request: VideoRequest, source: str | None, backend: str) -> dict[st
     monitor = MemoryMonitor()
     forecaster = Forecaster(None, model.spec, sizes, model.backend, machine=memory.this_machine, own_bytes=lambda: 0)
     with PeakWatch(monitor) as peak:
-        _begin(VideoRequest(prompt="x", seed=0), model)  # what the app's start does
-    forecaster.calibrate(VideoRequest(prompt="x", seed=0), peak.bytes)
+        block, late_seconds = begin(WARM_UP, model)
+    forecaster.calibrate(WARM_UP, peak.bytes, block, late_seconds)
     told = forecaster.forecast(request)
-    _begin(VideoRequest(prompt="x", width=request.width, height=request.height, seconds=2, seed=0), model)
+    begin(dataclasses.replace(WARM_UP, width=request.width, height=request.height, seconds=2), model)
     with PeakWatch(monitor) as peak:
-        begin = time.perf_counter()
-        arrivals = [time.perf_counter() - begin for piece in stream(request, model) if isinstance(piece, Fragment)]
+        start = time.perf_counter()
+        arrivals = [time.perf_counter() - start for piece in stream(request, model) if isinstance(piece, Fragment)]
     whole, first = memory.time_terms(request, model.spec, sizes)
     predicted = memory.predict(request, model.spec, sizes, machine)
     return {

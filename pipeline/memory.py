@@ -18,7 +18,7 @@ import torch
 
 from engines.checkpoint import Configs, count_parameters
 from engines.errors import CheckpointError
-from pipeline.blocks import Plan
+from pipeline.blocks import Block, Plan
 from pipeline.blocks import plan as plan_blocks
 from pipeline.denoise import Schedule
 from pipeline.request import VideoRequest
@@ -185,30 +185,46 @@ def memory_terms(
 def time_terms(request: VideoRequest, spec: Spec, sizes: Sizes) -> tuple[dict[str, float], dict[str, float]]:
     """The quantities that time is a weighted sum of: for the whole clip, and up to its first frame."""
     plan, schedule = plan_blocks(request, spec.grid), Schedule.of(request, spec)
-    tokens = _tokens(spec, plan)
     whole = {"fixed": 1.0, "forwards": 0.0, "linear_tflop": 0.0, "attention_tflop": 0.0, "vae_gpixel": 0.0}
     first: dict[str, float] = {}
-    area = plan.height * plan.width * spec.grid.scale_spatial**2 / 1e9
     for number, block in enumerate(plan.blocks):
-        own = _in_forward(spec, block.num_latents, len(block.context)) * tokens
-        seen = (block.num_latents + len(block.context)) * tokens
-        steps = len(schedule.sigmas(block)) - 1
-        is_last = block is plan.blocks[-1]
-        recache = int(spec.strategy == "causal" and not is_last)
-        forwards = (1 + schedule.guides(number)) * steps
+        forwards = (1 + schedule.guides(number)) * (len(schedule.sigmas(block)) - 1)
         first = first or {
             **whole,
-            "forwards": float(forwards),
-            "linear_tflop": forwards * linear_tflop(sizes, own),
-            "attention_tflop": forwards * attention_tflop(sizes, own, seen),
-            "vae_gpixel": area,
+            **_forward_terms(forwards, block, spec, sizes, plan),
+            "vae_gpixel": _gpixel(1, spec, plan),
         }
-        forwards += (1 + schedule.guides(number + 1)) * recache
-        whole["forwards"] += forwards
-        whole["linear_tflop"] += forwards * linear_tflop(sizes, own)
-        whole["attention_tflop"] += forwards * attention_tflop(sizes, own, seen)
-    whole["vae_gpixel"] = area * plan.num_frames
+        if spec.strategy == "causal" and block is not plan.blocks[-1]:
+            forwards += 1 + schedule.guides(number + 1)  # the caches of its clean latents
+        for name, value in _forward_terms(forwards, block, spec, sizes, plan).items():
+            whole[name] += value
+    whole["vae_gpixel"] = _gpixel(plan.num_frames, spec, plan)
     return whole, first
+
+
+def late_terms(request: VideoRequest, spec: Spec, sizes: Sizes, number: int) -> dict[str, float]:
+    """The same quantities from behind the first step of one block to its last frame: what is warm by then."""
+    plan, schedule = plan_blocks(request, spec.grid), Schedule.of(request, spec)
+    block = plan.blocks[number]
+    forwards = (1 + schedule.guides(number)) * (len(schedule.sigmas(block)) - 2)
+    frames = block.num_latents * spec.grid.scale_temporal
+    frames -= 0 if number else spec.grid.scale_temporal - 1  # the first latent gives one frame
+    return {**_forward_terms(forwards, block, spec, sizes, plan), "vae_gpixel": _gpixel(frames, spec, plan)}
+
+
+def _forward_terms(forwards: int, block: Block, spec: Spec, sizes: Sizes, plan: Plan) -> dict[str, float]:
+    tokens = _tokens(spec, plan)
+    own = _in_forward(spec, block.num_latents, len(block.context)) * tokens
+    seen = (block.num_latents + len(block.context)) * tokens
+    return {
+        "forwards": float(forwards),
+        "linear_tflop": forwards * linear_tflop(sizes, own),
+        "attention_tflop": forwards * attention_tflop(sizes, own, seen),
+    }
+
+
+def _gpixel(frames: int, spec: Spec, plan: Plan) -> float:
+    return plan.height * plan.width * spec.grid.scale_spatial**2 * frames / 1e9
 
 
 def linear_tflop(sizes: Sizes, tokens: int) -> float:

@@ -66,7 +66,7 @@ class Forecast:
         seconds, first_frame_seconds: from the first step to the last and the first encoded frame.
         level: red: does not fit, or takes very long; amber: tight, or takes long.
         reason: "memory" or "time" where the level is not green, else "".
-        runs: clips made here that it was learnt from; 0: the formula alone.
+        runs: clips made here that it was learnt from; 0: the formula alone, at the pace of the warm-up.
         fitted_on: the machine that the formula was measured on.
     """
 
@@ -108,12 +108,26 @@ class Forecaster:
         self._known = {} if file is None else _read(file)
         self._highest_bytes = 0
         self._calibration: Run | None = None
+        self._pace = 1.0
 
-    def calibrate(self, request: VideoRequest, peak_bytes: int) -> None:
-        """Take note of the memory of the beginning of a clip, and a whole one takes no less; not kept."""
+    def calibrate(self, request: VideoRequest, peak_bytes: int, block: int, late_seconds: float) -> None:
+        """Take note of the beginning of a clip; not kept.
+
+        Args:
+            peak_bytes: a whole clip takes no less.
+            block: one of the beginning; late_seconds: from behind its first step to its last frame, which tells how
+                fast this machine is before the first run. 0 where that is not known.
+        """
+        from pipeline import memory
+
+        machine = self._machine()
+        prior = memory.read_coefficients()["cuda" if machine.is_gpu else "cpu"]["seconds"]
+        terms = memory.late_terms(request, self._spec, self._sizes, block)
         with self._lock:
             self._calibration = Run(_settings(request), 0.0, 0.0, peak_bytes)
             self._highest_bytes = max(self._highest_bytes, peak_bytes)
+            if late_seconds:
+                self._pace = late_seconds / sum(prior[name] * value for name, value in terms.items())
 
     def forecast(self, request: VideoRequest) -> Forecast:
         """Predict one clip of the request.
@@ -188,7 +202,7 @@ class Forecaster:
         prior = memory.read_coefficients()["cuda" if machine.is_gpu else "cpu"]["seconds"]
         names = list(prior)
         if not runs:
-            return dict(prior)
+            return {name: self._pace * value for name, value in prior.items()}
         rows: list[list[float]] = []
         measured: list[float] = []
         trust: list[float] = []

@@ -315,10 +315,10 @@ class Runtime:
             model = self._load(self._no_more.is_set)
             self._enter("warming")
             with PeakWatch(self._memory) as peak:
-                _begin(self._warm_up, model)
+                block, late_seconds = begin(self._warm_up, model)
             forecaster = self._new_forecaster(model)
             if forecaster is not None:
-                forecaster.calibrate(self._warm_up, peak.bytes - self._other_bytes)
+                forecaster.calibrate(self._warm_up, peak.bytes - self._other_bytes, block, late_seconds)
         except Exception as error:  # whatever it is, the page must say so and stay up
             _LOG.exception("the model did not load")
             with self._lock:
@@ -351,17 +351,27 @@ def _defaults(model: Model) -> dict[str, Any]:
     return {"guidance": model.spec.guidance_scale, "steps": model.spec.num_inference_steps}
 
 
-def _begin(request: VideoRequest, model: Model) -> None:
-    """Make a clip up to its last block of a new shape, and throw it away: every graph of its size is then warm."""
+def begin(request: VideoRequest, model: Model) -> tuple[int, float]:
+    """Make a clip up to its last block of a new shape, and throw it away: every graph of its size is then warm.
+
+    Returns:
+        That block, and the seconds from behind its first step, in which it was new, to its last frame.
+    """
     from pipeline import stream
     from pipeline.blocks import plan
 
     latest, last = 0, plan(request, model.spec.grid).last_new_shape
+    behind_first = end = 0.0
 
     def observe(progress: Progress) -> None:
-        nonlocal latest
+        nonlocal latest, behind_first, end
         latest = progress.block
+        if (progress.stage, latest, progress.step) == ("denoise", last, 1):
+            behind_first = end = time.perf_counter()
+        elif (progress.stage, latest) == ("decode", last):
+            end = time.perf_counter()
 
     with contextlib.suppress(Cancelled):
         for _ in stream(request, model, known_styles=None, stop=lambda: latest > last, observe=observe):
             pass
+    return last, end - behind_first

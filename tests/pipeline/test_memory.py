@@ -9,6 +9,7 @@ import pytest
 
 from engines.checkpoint import Configs, read_configs
 from pipeline import VideoRequest, memory
+from pipeline.blocks import plan
 from pipeline.errors import CheckpointError
 from pipeline.memory import Machine, Sizes
 from pipeline.spec import read_spec
@@ -53,6 +54,20 @@ def test_memory_does_not_grow_with_duration_and_time_does() -> None:
     whole = memory.predict(BIG, spec.whole_clip(), sizes, _gpu(80 * GB))
     assert whole.memory_bytes > four.memory_bytes
     assert whole.first_frame_seconds > 5 * four.first_frame_seconds
+
+
+def test_what_is_late_in_its_blocks_and_what_is_not_make_up_the_clip(tiny_folder: Path) -> None:
+    configs = read_configs(tiny_folder)
+    spec, sizes = read_spec(configs), memory.read_sizes(configs)
+    num_blocks = len(plan(BIG, spec.grid).blocks)
+    whole, _ = memory.time_terms(BIG, spec, sizes)
+    late = [memory.late_terms(BIG, spec, sizes, number) for number in range(num_blocks)]
+    first_steps, caches = num_blocks, num_blocks - 1
+    assert sum(terms["forwards"] for terms in late) == whole["forwards"] - first_steps - caches
+    made = sum(terms["vae_gpixel"] for terms in late)
+    trimmed = late[-1]["vae_gpixel"]  # what the last block makes beyond the clip's frames, less than all of it
+    assert whole["vae_gpixel"] <= made < whole["vae_gpixel"] + trimmed
+    assert 0 < late[1]["linear_tflop"] < whole["linear_tflop"]
 
 
 def test_guidance_doubles_the_cache(tiny_folder: Path) -> None:

@@ -135,15 +135,34 @@ def test_the_warm_up_corrects_memory_before_the_first_run(
 ) -> None:
     made = forecaster(tmp_path / "measured.json", setup, host)
     before = {request: made.forecast(request).memory_bytes for request in GRID}
-    made.calibrate(CLIP, before[dataclasses.replace(CLIP, guidance_scale=1.0)] + 150_000_000)
+    made.calibrate(CLIP, before[dataclasses.replace(CLIP, guidance_scale=1.0)] + 150_000_000, 1, 0.0)
     for request in GRID:
         assert made.forecast(request).memory_bytes == before[request] + 150_000_000
     assert made.forecast(CLIP).runs == 0
     assert list(tmp_path.iterdir()) == []
-    made.calibrate(CLIP, 1_000_000)
+    made.calibrate(CLIP, 1_000_000, 1, 0.0)
     assert {request: made.forecast(request).memory_bytes for request in GRID} == before, (
         "the beginning is a lower bound"
     )
+
+
+def test_the_warm_up_tells_how_fast_the_machine_is_before_the_first_run(
+    tmp_path: Path, setup: tuple[Spec, memory.Sizes], host: Host
+) -> None:
+    spec, sizes = setup
+    made = forecaster(tmp_path / "measured.json", setup, host)
+    before = {request: made.forecast(request) for request in GRID}
+    prior = memory.read_coefficients()["cpu"]["seconds"]
+    late = memory.late_terms(CLIP, spec, sizes, 1)
+    made.calibrate(CLIP, 1_000_000, 1, 3.0 * sum(prior[name] * value for name, value in late.items()))
+    for request, told in before.items():
+        now = made.forecast(request)
+        assert now.seconds == pytest.approx(3.0 * told.seconds, abs=0.01)
+        assert now.first_frame_seconds == pytest.approx(3.0 * told.first_frame_seconds, abs=0.01)
+    clip = GRID[0]
+    for _ in range(9):
+        made.learn(clip, before[clip].seconds, before[clip].first_frame_seconds, peak_bytes=1)
+    assert made.forecast(clip).seconds == pytest.approx(before[clip].seconds, rel=0.02), "what was made here knows more"
 
 
 def test_it_is_kept_small_by_model_backend_and_machine(
