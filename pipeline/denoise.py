@@ -24,6 +24,7 @@ from pipeline.errors import RequestError
 from pipeline.request import VideoRequest
 from pipeline.solver import Solver
 from pipeline.spec import SolverName, Spec
+from pipeline.weave import unweave
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +41,7 @@ class Schedule:
     guidance_scale_2: float | None = None
     guided_blocks: int | None = None
     guidance_limit: float | None = None
+    unweave: bool = False
     boundary_timestep: float | None = None
     sigma_limits: tuple[float, float] = (1.0, 1 / sampler.NUM_TRAIN_TIMESTEPS)
     timesteps: tuple[int, ...] | None = None
@@ -67,6 +69,7 @@ class Schedule:
             guidance_scale_2=request.guidance_scale or spec.guidance_scale_2,
             guided_blocks=None if request.guidance_scale else spec.guided_blocks,
             guidance_limit=spec.guidance_limit,
+            unweave=spec.unweave,
             boundary_timestep=spec.boundary_timestep,
             sigma_limits=spec.sigma_limits,
             timesteps=spec.timesteps,
@@ -244,6 +247,7 @@ class Denoiser:
         velocity = self._guided_velocity(latents, sigma)
         latents = self._solver.step(latents, velocity, sigma, next_sigma)
         if next_sigma == 0.0:
+            latents = unweave(latents) if self._schedule.unweave else latents
             self._last = (block, latents)
         return latents
 

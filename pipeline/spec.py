@@ -44,6 +44,7 @@ _OPTIONAL: dict[str, Any] = {
     "guidance_scale_2": None,
     "guided_blocks": None,
     "guidance_limit": None,
+    "unweave": False,
 }
 _WHOLE_CLIP = {"first_block_latents": 0, "block_latents": 0, "sink_latents": 0, "window_latents": 0}
 # The first block of 5 latents is 17 frames. A later one of 8 behind one context latent halves the number of seams
@@ -72,6 +73,7 @@ class Spec:
         guided_blocks: how many blocks, from the first, the default guidance is for; None for all. Later blocks have
             their context to hold on to, and guidance doubles their cost.
         guidance_limit: see `pipeline.sampler.guided`; None for plain classifier-free guidance.
+        unweave: whether the weave of its transformer is taken out of clean latents, see `pipeline.weave`.
         boundary_timestep: below it the second expert (`transformer_2`) denoises; None with one transformer.
         flow_shift, sigma_limits: of the schedule, see `pipeline.sampler.sigmas`.
         solver, solver_order: see `pipeline.solver`; the order is UniPC's.
@@ -89,6 +91,7 @@ class Spec:
     guidance_scale_2: float | None
     guided_blocks: int | None
     guidance_limit: float | None
+    unweave: bool
     boundary_timestep: float | None
     flow_shift: float
     sigma_limits: tuple[float, float]
@@ -137,6 +140,7 @@ def read_spec(configs: Configs, streaming: Mapping[str, Any] | None = None) -> S
         guidance_scale_2=said["guidance_scale_2"],
         guided_blocks=said["guided_blocks"],
         guidance_limit=said["guidance_limit"],
+        unweave=said["unweave"],
         boundary_timestep=None if boundary is None else boundary * NUM_TRAIN_TIMESTEPS,
         flow_shift=shift,
         sigma_limits=cast("tuple[float, float]", tuple(said["sigma_limits"])),

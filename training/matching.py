@@ -19,6 +19,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from pipeline.weave import weave
 from training import distill
 from training.distill import Context, Distillation, Few, Lesson, Prompts
 from training.flow import noised, random_sigmas
@@ -28,7 +29,6 @@ from training.networks import Networks, load_networks
 from training.optimizer import Optimizer
 from training.reward import Reward, Said
 from training.session import Session
-from training.texture import weave
 
 SIGMAS = (0.02, 0.98)
 """Noise levels at which clips are compared: at the ends the difference says nothing."""

@@ -43,6 +43,7 @@ class Streaming:
     guidance_scale: float = 1.0
     guided_blocks: int | None = None
     guidance_limit: float | None = None
+    unweave: bool = True
     max_sequence_length: int = config.TEXT_TOKENS
 
 

@@ -29,6 +29,7 @@ from pipeline.blocks import plan as plan_blocks
 from pipeline.denoise import Schedule
 from pipeline.model import folder_of
 from pipeline.request import VideoRequest
+from pipeline.weave import unweave
 from training.autoencode import decode_frames, denormalise
 
 
@@ -133,6 +134,8 @@ class Batched:
             for sigma, after in itertools.pairwise(sigmas):
                 velocity = self._guided(branches, x, block, sigma, schedule)
                 x = sampler.euler(x, velocity, sigma, after)
+            if schedule.unweave:
+                x = unweave(x.flatten(0, 1)).unflatten(0, (len(x), 1))
             made.append(x)
             if number + 1 < len(plan.blocks):
                 branches = branches if schedule.guides(number + 1) else branches[:1]

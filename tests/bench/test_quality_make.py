@@ -10,6 +10,7 @@ import torch
 from bench.quality.make import Batched, Walk
 from engines.fp8 import Fp8Linear
 from pipeline import VideoRequest, load_model
+from tests import tiny
 
 CPU = torch.device("cpu")
 
@@ -21,17 +22,20 @@ def requests_of(monkeypatch: pytest.MonkeyPatch) -> list[VideoRequest]:
     return [VideoRequest(prompt=text, width=48, height=32, seconds=2, seed=seed) for text, seed in texts]
 
 
-@pytest.mark.parametrize(("guidance", "strength"), [(None, 0.75), (3.0, 0.5), (None, 1.0)])
+@pytest.mark.parametrize(
+    ("guidance", "strength", "unweave"), [(None, 0.75, False), (3.0, 0.5, False), (None, 1.0, True)]
+)
 def test_batches_are_the_walk(
-    tiny_folder: Path, requests_of: list[VideoRequest], guidance: float | None, strength: float
+    tmp_path: Path, requests_of: list[VideoRequest], guidance: float | None, strength: float, unweave: bool
 ) -> None:
     from dataclasses import replace
 
+    folder = tiny.save(tmp_path, streaming=tiny.STREAMING | {"unweave": unweave})
     requests = [
         replace(r, guidance_scale=guidance, denoise_strength=strength, style="Oil Painting") for r in requests_of
     ]
-    walked = list(Walk(load_model(tiny_folder, backend="torch")).make(requests))
-    made = list(Batched(tiny_folder, CPU, batch=2).make(requests))
+    walked = list(Walk(load_model(folder, backend="torch")).make(requests))
+    made = list(Batched(folder, CPU, batch=2).make(requests))
     assert len(made) == len(walked) == 3
     for one, other in zip(walked, made, strict=True):
         assert one.shape == other.shape == (48, 32, 48, 3)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from training.texture import detail, weave, woven
+from pipeline.weave import weave
+from training.texture import detail, woven
 
 
 def test_detail_is_of_each_latent_and_not_of_what_changes_slowly() -> None:
