@@ -247,7 +247,8 @@ class Denoiser:
         velocity = self._guided_velocity(latents, sigma)
         latents = self._solver.step(latents, velocity, sigma, next_sigma)
         if next_sigma == 0.0:
-            latents = unweave(latents) if self._schedule.unweave else latents
+            if self._schedule.unweave:
+                latents = unweave(latents)
             self._last = (block, latents)
         return latents
 

@@ -123,18 +123,18 @@ def predict(request: VideoRequest, spec: Spec, sizes: Sizes, machine: Machine) -
     Raises:
         RequestError: see `pipeline.denoise.Schedule.of`.
     """
-    coefficients = read_coefficients()["cuda" if machine.is_gpu else "cpu"]
+    coefficients = coefficients_of(machine)
     together = memory_terms(request, spec, sizes, machine.weight_bytes, one_at_a_time=False)
     in_turn = memory_terms(request, spec, sizes, machine.weight_bytes, one_at_a_time=True)
-    needed = _sum(coefficients["memory_bytes"], together)
+    needed = weighted_sum(coefficients["memory_bytes"], together)
     one_at_a_time = machine.is_gpu and needed > machine.free_bytes
     if one_at_a_time:
-        needed = _sum(coefficients["memory_bytes"], in_turn)
+        needed = weighted_sum(coefficients["memory_bytes"], in_turn)
     whole, first = time_terms(request, spec, sizes)
     return Prediction(
         memory_bytes=round(needed),
-        seconds=_sum(coefficients["seconds"], whole),
-        first_frame_seconds=_sum(coefficients["seconds"], first),
+        seconds=weighted_sum(coefficients["seconds"], whole),
+        first_frame_seconds=weighted_sum(coefficients["seconds"], first),
         fits=needed <= machine.free_bytes,
         one_at_a_time=one_at_a_time,
         fitted_on=coefficients["fitted_on"],
@@ -151,7 +151,7 @@ def require(configs: Configs, machine: Machine, *, in_fp8: bool = False) -> None
         CheckpointError: says how much is needed and how much is free.
     """
     sizes = read_sizes(configs)
-    coefficients = read_coefficients()["cuda" if machine.is_gpu else "cpu"]["memory_bytes"]
+    coefficients = coefficients_of(machine)["memory_bytes"]
     if in_fp8:
         sizes = replace(sizes, transformer_parameters=sizes.transformer_parameters // machine.weight_bytes)
     weights = coefficients["weights"] * _weights(sizes, machine.weight_bytes, one_at_a_time=machine.is_gpu)
@@ -208,7 +208,8 @@ def late_terms(request: VideoRequest, spec: Spec, sizes: Sizes, number: int) -> 
     block = plan.blocks[number]
     forwards = (1 + schedule.guides(number)) * (len(schedule.sigmas(block)) - 2)
     frames = block.num_latents * spec.grid.scale_temporal
-    frames -= 0 if number else spec.grid.scale_temporal - 1  # the first latent gives one frame
+    if number == 0:
+        frames -= spec.grid.scale_temporal - 1  # the clip's first latent gives one frame
     return {**_forward_terms(forwards, block, spec, sizes, plan), "vae_gpixel": _gpixel(frames, spec, plan)}
 
 
@@ -237,6 +238,11 @@ def attention_tflop(sizes: Sizes, queries: int, keys: int) -> float:
     return 4.0 * queries * keys * sizes.dim * sizes.num_layers / 1e12
 
 
+def coefficients_of(machine: Machine) -> dict[str, Any]:
+    """Those of `read_coefficients` that are for this kind of machine."""
+    return read_coefficients()["cuda" if machine.is_gpu else "cpu"]
+
+
 def read_coefficients() -> dict[str, dict[str, Any]]:
     """By kind of machine ("cpu", "cuda"): `memory_bytes`, `seconds`, `fitted_on`."""
     return json.loads(COEFFICIENTS.read_text(encoding="utf-8"))
@@ -258,5 +264,6 @@ def _in_forward(spec: Spec, block: int, context: int) -> int:
     return block + (context if spec.strategy == "chained" else 0)
 
 
-def _sum(coefficients: Mapping[str, float], terms: Mapping[str, float]) -> float:
+def weighted_sum(coefficients: Mapping[str, float], terms: Mapping[str, float]) -> float:
+    """What these quantities come to: bytes or seconds, as the coefficients are."""
     return sum(coefficients[name] * value for name, value in terms.items())

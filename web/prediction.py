@@ -120,14 +120,13 @@ class Forecaster:
         """
         from pipeline import memory
 
-        machine = self._machine()
-        prior = memory.read_coefficients()["cuda" if machine.is_gpu else "cpu"]["seconds"]
-        terms = memory.late_terms(request, self._spec, self._sizes, block)
+        prior = memory.coefficients_of(self._machine())["seconds"]
+        formula = memory.weighted_sum(prior, memory.late_terms(request, self._spec, self._sizes, block))
         with self._lock:
             self._calibration = Run(_settings(request), 0.0, 0.0, peak_bytes)
             self._highest_bytes = max(self._highest_bytes, peak_bytes)
             if late_seconds:
-                self._pace = late_seconds / sum(prior[name] * value for name, value in terms.items())
+                self._pace = late_seconds / formula
 
     def forecast(self, request: VideoRequest) -> Forecast:
         """Predict one clip of the request.
@@ -147,9 +146,7 @@ class Forecaster:
         needed = prior.memory_bytes + self._learnt_bytes(runs, machine)
         whole, first = memory.time_terms(request, self._spec, self._sizes)
         coefficients = self._learnt_seconds(runs, machine)
-        seconds, first_frame_seconds = (
-            sum(coefficients[name] * value for name, value in terms.items()) for terms in (whole, first)
-        )
+        seconds, first_frame_seconds = (memory.weighted_sum(coefficients, terms) for terms in (whole, first))
         level, reason = judge(needed, available_bytes, seconds * request.batch_size)
         return Forecast(
             memory_bytes=needed,
@@ -199,7 +196,7 @@ class Forecaster:
         """The coefficients of time, moved from the formula's as far as the runs call for it."""
         from pipeline import memory
 
-        prior = memory.read_coefficients()["cuda" if machine.is_gpu else "cpu"]["seconds"]
+        prior = memory.coefficients_of(machine)["seconds"]
         names = list(prior)
         if not runs:
             return {name: self._pace * value for name, value in prior.items()}
