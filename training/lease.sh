@@ -91,7 +91,7 @@ sharper)
         --compile dynamic --seed 68 $([ -f $run/reward.pt ] && echo --resume) >$logs/reward.log 2>&1
     began students
     export PYTORCH_CUDA_ALLOC_CONF=expandable_segments:True
-    students "${2:-15}" $((2 * gpus)) 24000 0.25 71
+    students "${2:-15}" $((2 * gpus)) 24000 0.25 81
     # shellcheck disable=SC2086 # several names
     packed $run .train/with $names few >$logs/with.log 2>&1
     began done

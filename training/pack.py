@@ -43,7 +43,7 @@ class Streaming:
     guidance_scale: float = 1.0
     guided_blocks: int | None = None
     guidance_limit: float | None = None
-    unweave: bool = True
+    unweave: bool = False
     max_sequence_length: int = config.TEXT_TOKENS
 
 
@@ -124,6 +124,7 @@ def main() -> None:
     parser.add_argument("--guidance", type=float, default=1.0)
     parser.add_argument("--guided-blocks", type=int, help="from the first; all where not given")
     parser.add_argument("--guidance-limit", type=float, help="of a student that was distilled from guidance")
+    parser.add_argument("--unweave", action="store_true", help="the weave is taken out of clean latents")
     parser.add_argument("--reward", type=Path, help="folder for the run's reward")
     args = parser.parse_args()
     streaming = Streaming(
@@ -132,6 +133,7 @@ def main() -> None:
         guidance_scale=args.guidance,
         guided_blocks=args.guided_blocks,
         guidance_limit=args.guidance_limit,
+        unweave=args.unweave,
     )
     pack(args.folder, args.networks, args.tokenizer, args.out, streaming)
     if args.reward:
