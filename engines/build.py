@@ -7,19 +7,19 @@ watch and stop. The result is an entry of `engines.cache`. Does not know how a p
 from __future__ import annotations
 
 import argparse
-import logging
 import os
 import subprocess
 import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
-from engines import cache
+from engines import cache, exporting
 from engines.compile import ANY, Options, Precision, Profiles, compile_plan, plan_specs
 from engines.errors import EngineError, WanError
 from engines.gpu import Gpu, find_gpu
@@ -49,7 +49,7 @@ class Built:
 
     Attributes:
         name: of its file, without suffix.
-        seconds: with the export of its graph, for the first plan of a graph.
+        seconds: since the one before, so with the export of its graph where nothing else was to be done meanwhile.
     """
 
     name: str
@@ -117,11 +117,15 @@ def build(
     root: Path = cache.PLANS,
     observe: Callable[[Built], None] = lambda _: None,
     graphs: Path | None = None,
+    processes: int | None = None,
 ) -> Path:
-    """Build what is not there yet, in this process, and return its folder in the cache.
+    """Build what is not there yet and return its folder in the cache.
 
     Args:
-        graphs: folder of `export_graphs`; None exports each graph for a moment.
+        observe: told of each plan.
+        graphs: folder of `export_graphs`; None exports the graphs for a moment.
+        processes: that export at once; 1: this one. None: a large model's weights are in memory once, of others as
+            many graphs are exported at once as there are cores and memory for.
 
     Raises:
         EngineError: the library cannot build for the target, or refuses a graph, and why.
@@ -132,14 +136,12 @@ def build(
     def make(folder: Path) -> None:
         shares = {name: _SHARES[name] for name in options.graphs}
         done, whole = 0, sum(sum(both) for both in shares.values())
-        for name, (export_share, build_share) in shares.items():
-            begin = time.perf_counter()
-            specs = plan_specs(options, name)
-            with tempfile.TemporaryDirectory(dir=folder.parent) as temporary:
-                onnx = (graphs or Path(temporary)) / f"{name}.onnx"
-                cache.report(folder, 100 * done // whole)
-                if graphs is None:
-                    _export(options, name, onnx, fused_attention=library.reads_attention)
+        cache.report(folder, 0)
+        begin = time.perf_counter()
+        with tempfile.TemporaryDirectory(dir=folder.parent) as temporary:
+            for name, onnx in _graphs(options, library, graphs, Path(temporary), processes):
+                export_share, build_share = shares[name]
+                specs = plan_specs(options, name)
                 for index, spec in enumerate(specs):
                     so_far = done + export_share + build_share * index / len(specs)
                     cache.report(folder, int(100 * so_far / whole))
@@ -148,7 +150,8 @@ def build(
                     end = time.perf_counter()
                     observe(Built(spec.name, plan.stat().st_size, end - begin))
                     begin = end
-            done += export_share + build_share
+                done += export_share + build_share
+                cache.report(folder, 100 * done // whole)
         cache.report(folder, 100)
 
     return cache.entry(options.name, make, facts=facts(options, library), root=root)
@@ -208,6 +211,24 @@ def export_graphs(options: Options, names: Sequence[str], folder: Path) -> None:
         begin = time.perf_counter()
         _export(options, name, folder / f"{name}.onnx", fused_attention=True)
         _print(Built(name, sum(p.stat().st_size for p in folder.glob(f"{name}.onnx*")), time.perf_counter() - begin))
+
+
+def _graphs(
+    options: Options, library: Library, graphs: Path | None, temporary: Path, processes: int | None
+) -> Iterator[tuple[str, Path]]:
+    """Name and file of each graph, as it is there."""
+    names = options.graphs
+    if graphs is not None:
+        return ((name, graphs / f"{name}.onnx") for name in names)
+    if processes is None:
+        weights = sum(_weight_bytes(options.checkpoint / part) for part in ("transformer", "text_encoder"))
+        processes = 1 if weights > _LARGE_BYTES else exporting.processes_for(len(names))
+    if processes > 1:
+        # The longest is begun first, so that nobody waits for it alone; then short ones, to show progress.
+        longest = max(names, key=lambda name: _SHARES[name][0])
+        names = (longest, *(name for name in names if name != longest))
+    export = partial(_export, options, fused_attention=library.reads_attention)
+    return exporting.exported(names, temporary, export, processes)
 
 
 def _export(options: Options, name: str, path: Path, *, fused_attention: bool) -> None:
@@ -275,7 +296,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     given = parser.parse_args(argv)
     if given.child:
         _end_with_parent()
-    logging.getLogger("torch.onnx._internal.exporter._registration").setLevel(logging.ERROR)  # of no operator here
+    exporting.quieten()
     if given.export and given.graphs is None:
         parser.error("--export needs --graphs")
     try:

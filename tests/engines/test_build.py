@@ -82,7 +82,7 @@ def test_every_engine_compiles_ahead_of_time(
     monkeypatch.setattr(build, "_export", exported)
     options = build.options_for(build.EMBEDDED if model == "embedded" else tiny_folder, target, precision=precision)
     built: list[build.Built] = []
-    folder = build.build(options, library, root=tmp_path, observe=built.append)
+    folder = build.build(options, library, root=tmp_path, observe=built.append, processes=1)
     assert [engine.name for engine in built] == list(GRAPHS)
     assert all((folder / f"{engine.name}.plan").stat().st_size == engine.bytes > 0 for engine in built)
     facts = json.loads((folder / "manifest.json").read_text())["facts"]
@@ -132,7 +132,7 @@ def test_each_shape_has_a_plan_of_its_own(
     shapes = read_shapes(tiny_folder, frame_sizes=SIZES, blocks=((1, 0), (3, 4)))
     options = build.options_for(tiny_folder, "sm89", precision="bf16", profiles="each", shapes=shapes)
     built: list[build.Built] = []
-    folder = build.build(options, library, root=tmp_path, observe=built.append)
+    folder = build.build(options, library, root=tmp_path, observe=built.append, processes=1)
     steps = ["transformer-1x4x6+0", "transformer-1x6x4+0", "transformer-3x4x6+4", "transformer-3x6x4+4"]
     assert [path.stem for path in plan_files(folder, "transformer")] == steps
     assert [path.stem for path in plan_files(folder, "vae_first")] == ["vae_first-4x6", "vae_first-6x4"]
@@ -154,11 +154,11 @@ def test_each_shape_has_a_plan_of_its_own(
 def test_a_layered_transformer_has_plans_of_a_layers_parts(
     tiny_folder: Path, library: Library, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One for each length of a block, whatever its context; none of them has weights."""
+    """One for each length of a block, whatever its context; none of them has weights. Exported by two processes."""
     shapes = read_shapes(tiny_folder, frame_sizes=SIZES[:1], blocks=((1, 0), (3, 1), (3, 4)))
     options = build.options_for(tiny_folder, "sm89", profiles="each", shapes=shapes, layered=True)
     monkeypatch.setattr(Options, "graphs", LAYER_PARTS)
-    folder = build.build(options, library, root=tmp_path)
+    folder = build.build(options, library, root=tmp_path, processes=2)
     names = [f"{part}-{frames}x4x6" for part in sorted(LAYER_PARTS) for frames in (1, 3)]
     assert sorted(path.stem for path in folder.glob("*.plan")) == names
     whole = replace(options, layered=False)
