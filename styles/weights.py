@@ -35,6 +35,7 @@ _STRUCTURAL = frozenset([*_OPEN, *_CLOSE, "\\"])
 _SPECIAL = _STRUCTURAL | _COLON
 _PARTNER = {"(": ")", "[": "]"}
 _NUMBER = re.compile(r"[0-9]+(\.[0-9]*)?|\.[0-9]+")
+_BEGINS_WITH_NUMBER = re.compile(r"\s*([0-9０-９]+([.．][0-9０-９]*)?|[.．][0-9０-９]+)\s*")
 _ALLOWED_EN = f"a weight is a number above 0 and at most {MAX_WEIGHT:g}"
 _ALLOWED_ZH = f"权重是大于 0、不超过 {MAX_WEIGHT:g} 的数字"
 
@@ -223,6 +224,14 @@ def _read_number(text: str, colon: int, group: _Group) -> int:
     # NFKC turns full-width digits and full stop into ASCII.
     number = unicodedata.normalize("NFKC", text[colon + 1 : end]).strip()
     if not _NUMBER.fullmatch(number):
+        begin = _BEGINS_WITH_NUMBER.match(text, colon + 1, end)
+        if begin is not None and begin.end() < end:
+            raise _error(
+                begin.end(),
+                f"behind the number {begin[1]:.20} a closing bracket was expected, as in (word:1.3); "
+                "write “\\:” for a colon",
+                f"数字 {begin[1]:.20} 之后应是右括号，例如 (词:1.3)；若只想写冒号请用 “\\:”",
+            )
         raise _error(
             colon + 1 if colon + 1 < len(text) else colon,
             f"a number was expected behind the colon, as in (word:1.3); {_ALLOWED_EN}; write “\\:” for a colon",
