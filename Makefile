@@ -13,7 +13,7 @@ setup: .venv/.app
 # All tests: two at a time, then those in a browser one by one, because they watch how smoothly it plays. With ARGS, those.
 test: .venv/.dev lint
 ifeq ($(ARGS),)
-	$(BIN)/python -m pytest --numprocesses 2 --ignore tests/browser
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --ignore tests/browser
 	$(BIN)/python -m pytest tests/browser
 else
 	$(BIN)/python -m pytest $(ARGS)

@@ -164,7 +164,7 @@ def test_what_is_cut_is_told_to_the_character(client: httpx.Client) -> None:
 @pytest.mark.parametrize(
     ("body", "field", "position"),
     [
-        ({"prompt": "(红色:1.3的球"}, "prompt", 4),
+        ({"prompt": "(红色:1.3的球"}, "prompt", 7),
         ({"prompt": "🐱)"}, "prompt", 2),
         ({"prompt": "猫", "negative_prompt": "模糊)"}, "negative_prompt", 2),
         ({"prompt": "(猫:3)", "style": "Weighty"}, "prompt", None),
