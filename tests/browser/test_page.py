@@ -113,8 +113,8 @@ def test_ctrl_enter_queues_the_prompt_as_it_stands(url: str, open_page: Callable
     [
         ("zh-CN", "", "提示词：输入为 ''；允许：不能为空"),
         ("en-US", "", "Prompt: given ''; allowed: not empty"),
-        ("zh-CN", "(红色:1.3的球", "提示词：第 5 个字符"),
-        ("en-US", "(red:1.3 ball", "Prompt: character 6"),
+        ("zh-CN", "(红色:1.3的球", "提示词：第 8 个字符"),
+        ("en-US", "(red:1.3 ball", "Prompt: character 10"),
     ],
 )
 def test_a_bad_prompt_says_so_at_its_control(

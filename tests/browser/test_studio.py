@@ -128,7 +128,7 @@ def test_advice_never_stands_in_the_way(url: str, open_page: Callable[..., Page]
 
 
 @pytest.mark.parametrize(
-    ("field", "text", "char"), [("prompt", "🐱(红色:1.3的球", "1"), ("negative_prompt", "糊)", ")")]
+    ("field", "text", "char"), [("prompt", "🐱(红色:1.3的球", "的"), ("negative_prompt", "糊)", ")")]
 )
 def test_malformed_weights_are_marked_at_the_character(
     url: str, open_page: Callable[..., Page], field: str, text: str, char: str
