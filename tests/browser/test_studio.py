@@ -138,7 +138,7 @@ def test_malformed_weights_are_marked_at_the_character(
     page.click("#wan-reveal")
     page.fill(box, text)
     page.wait_for_selector(f".wan-final .wan-place mark:text-is('{char}')")
-    assert ("提示词：第 6 个字符" if field == "prompt" else "反向提示词：第 2 个字符") in page.inner_text(".wan-final")
+    assert ("提示词：第 9 个字符" if field == "prompt" else "反向提示词：第 2 个字符") in page.inner_text(".wan-final")
     if field == "prompt":
         page.wait_for_selector(f".wan-syntax .wan-place mark:text-is('{char}')")
     page.click(".wan-final .wan-place")
