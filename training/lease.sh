@@ -1,11 +1,12 @@
 #!/bin/sh
-# All stages one behind the other on the GPUs of one machine, in about 27 minutes: setsid training/lease.sh new|more|few|next|sharper
+# All stages one behind the other on the GPUs of one machine, in about 27 minutes: setsid training/lease.sh new|more|few|next|sharper|pictures
 # "new" makes everything from nothing; the others go on from .train/run (training.unpack puts what is shipped there): "more"
 # with the teacher and a distilled student, "few" with that student alone, "next" with the teacher and beside it a reward
 # (2c) and other wordings (3c), then on each GPU by itself with a student that is made sharper by the reward (3b), whose
 # mean learns the wordings once more, more or less loud on each GPU, and is measured; "sharper" [minutes [reward minutes]]
 # for few GPUs: the reward goes on (or begins), two students on each GPU, and their mean, alone and with what they began
-# as. Everything lies in .train afterwards (packed checkpoints in .train/packed-*, .train/mean and .train/with, what they
+# as; "pictures" [minutes] the autoencoder alone, made wider where room is left, so near the old latents that the student
+# that there is needs to learn nothing. Everything lies in .train afterwards (packed checkpoints in .train/packed-*, .train/mean and .train/with, what they
 # show in bench/results/next_*); each stage's log in .train/logs. Nobody needs to stay connected.
 set -u
 run=.train/run words=.train/tokenizer logs=.train/logs
@@ -94,6 +95,17 @@ sharper)
     students "${2:-15}" $((2 * gpus)) 24000 0.25 81
     # shellcheck disable=SC2086 # several names
     packed $run .train/with $names few >$logs/with.log 2>&1
+    began done
+    exit
+    ;;
+pictures)
+    began pictures
+    mkdir -p .train/anchor && cp $run/vae.pt .train/anchor/
+    python3 -m training.widen --folder $run --out .train/wide --encoder 48 --decoder 20 >$logs/widen.log 2>&1
+    cp .train/wide/vae.pt $run/
+    stage vae --minutes "${2:-20}" --anchor .train/anchor --anchor-weight 0.1 --kept 0.25 --styled 0.8 --noise 0.045 \
+        --emphasis 1 --lr 1.2e-3 --capacity 96 --draw-share 0.2 --seed 91 >$logs/vae.log 2>&1
+    packed $run .train/mean few >$logs/mean.log 2>&1
     began done
     exit
     ;;

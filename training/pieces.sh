@@ -3,19 +3,22 @@
 #   training/pieces.sh start sharper 14 4   go on from the shipped weights, then measure: in the background, returns at once
 #   training/pieces.sh fetch SECONDS TO     wait so long, or until all is done; put into TO what is new since the last fetch
 #   cat TO/few-0.tar.xz.* | tar xJ -C HERE  how the parts of one thing are put together again (HERE/.train/..., HERE/bench/...)
-# What is fetched: the reward, each student as it is while it learns and when it has learnt, what their means show, all logs.
+# What is fetched: the reward or the autoencoder, each student as it is while it learns and when it has learnt, what their means show, all logs.
 # PART_BYTES limits a file. The packages that bench.quality needs (requirements.txt) have to be there.
 set -eu
 cd "$(dirname "$0")/.."
-run=.train/run state=.train/pieces part=${PART_BYTES:-15m}
+run=.train/run state=.train/pieces limit=${PART_BYTES:-15m}
 python=${PYTHON:-python3}
 
-shown() { # NAME: what a mean shows; its parts beside each other, because a GPU is idle for most of each
-    quality="$python -m bench.quality --model .train/$1 --cache .train/readings/$1 --sheets .train/sheets/$1"
-    $quality --limit 500 --long 250 --only scores --save "pieces_$1" & pids=$!
-    $quality --only styles,weights --effects 30 --save "pieces_$1_effects" & pids="$pids $!"
-    $quality --only denoise_strength,guidance_scale,steps,seed --save "pieces_$1_settings" & pids="$pids $!"
-    for pid in $pids; do wait "$pid" || echo "pieces.sh: a part of $1 failed" >&2; done
+shown() { # KIND NAME: what a mean shows, of a new autoencoder what is possible at all; its parts beside each other, because a GPU is idle for most of each
+    quality="$python -m bench.quality --model .train/$2 --cache .train/readings/$2 --sheets .train/sheets/$2"
+    also=
+    [ "$1" != pictures ] || also=,ceilings
+    $quality --limit 500 --long 250 --only scores$also --save "pieces_$2" & pids=$!
+    if [ -n "$also" ]; then $quality --only psnr --save "pieces_$2_psnr" & pids="$pids $!"; fi
+    $quality --only styles,weights --effects 30 --save "pieces_$2_effects" & pids="$pids $!"
+    $quality --only denoise_strength,guidance_scale,steps,seed --save "pieces_$2_settings" & pids="$pids $!"
+    for pid in $pids; do wait "$pid" || echo "pieces.sh: a part of $2 failed" >&2; done
 }
 
 put() { # NAME PATH...: packed and split, if any of it is newer than when it was put last, or was never put
@@ -26,7 +29,7 @@ put() { # NAME PATH...: packed and split, if any of it is newer than when it was
     [ $# -gt 0 ] || return 0
     if [ -f "$mark" ] && [ -z "$(find "$@" -type f -newer "$mark" | head -n 1)" ]; then return 0; fi
     touch "$mark.now"
-    tar c "$@" | xz -1 -T0 | split -b "$part" -d - "$to/$name.tar.xz."
+    tar c "$@" | xz -1 -T0 | split -b "$limit" -d - "$to/$name.tar.xz."
     mv "$mark.now" "$mark"
 }
 
@@ -44,12 +47,14 @@ work) # what start puts into the background
     trap 'touch $state/done' EXIT
     training/lease.sh "$@"
     touch $state/trained
-    for name in mean with; do [ ! -d .train/$name ] || shown $name; done
+    for name in mean with; do [ ! -d .train/$name ] || shown "$1" $name; done
     ;;
 fetch)
     to=$(mkdir -p "$3" && cd "$3" && pwd) until=$(($(date +%s) + $2))
     while [ ! -f $state/done ] && [ "$(date +%s)" -lt "$until" ]; do sleep 1; done
-    [ ! -f $run/reward.pt ] || [ -z "$(find $run/reward.pt -newer $state/began)" ] || put reward $run/reward.pt
+    for part in reward vae; do
+        [ ! -f $run/$part.pt ] || [ -z "$(find $run/$part.pt -newer $state/began)" ] || put $part $run/$part.pt
+    done
     for student in .train/student-*; do put "few-${student##*-}" "$student/few"; done
     put shown bench/results/pieces_* .train/readings .train/sheets .train/logs $run/*.jsonl .train/student-*/*.jsonl $state/log
     for log in .train/logs/* $state/log; do [ ! -f "$log" ] || tail -n 2 "$log" | cut -c -300 | sed "s|^|$log: |"; done

@@ -14,10 +14,11 @@ from pathlib import Path
 
 from diffusers import AutoencoderKLWan, WanTransformer3DModel
 from safetensors.torch import load_file
+from torch import Tensor
 from transformers import AutoTokenizer, UMT5EncoderModel
 
 from training.networks import TEXT_FILE, Networks, save_networks
-from training.pack import HEADS_FILE
+from training.pack import PACKED_REWARD
 from training.reward import REWARD_FILE
 from training.session import save
 from training.vae import save_vae
@@ -44,15 +45,11 @@ def unpack(checkpoint: Path, folder: Path, teacher: Path, tokenizer: Path) -> No
 
 def unpack_reward(source: Path, folder: Path) -> None:
     """Write `reward.pt` from what `training.pack.pack_reward` wrote."""
-    heads = load_file(source / HEADS_FILE)
-    states = {
-        part: {
-            name.removeprefix(f"{part}."): value.half() for name, value in heads.items() if name.startswith(f"{part}.")
-        }
-        for part in ("text", "clips")
-    }
-    sees = WanTransformer3DModel.from_pretrained(source).half().state_dict()
-    save(folder / REWARD_FILE, states | {"sees": sees})
+    states: dict[str, dict[str, Tensor]] = {}
+    for name, value in load_file(source / PACKED_REWARD).items():
+        part, _, key = name.partition(".")
+        states.setdefault(part, {})[key] = value.half()
+    save(folder / REWARD_FILE, states)
 
 
 def main() -> None:

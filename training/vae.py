@@ -21,7 +21,7 @@ from torch import Tensor
 from training import config
 from training.autoencode import decode_frames, encode_moments, latent_statistics
 from training.optimizer import Optimizer
-from training.scene import Scene, sample_scene
+from training.scene import NO_STYLE, Scene, sample_scene
 from training.session import Average, Clock, Log, Session, learning_rate_factor, load, save, synchronise
 from training.world import render
 
@@ -30,6 +30,16 @@ LATENT_NOISE = 0.08
 KL_WEIGHT = 2e-5
 ANCHOR_WEIGHT = 0.5
 """Of the squared distance from another autoencoder's latents, in their deviations."""
+STYLED_WEIGHTS = {
+    "Pixel Art": 3.0,
+    "Anime Studio Ghibli": 3.0,
+    "Paper Cut": 2.0,
+    "Oil Painting": 2.0,
+    "Cinematic Realism": 1.5,
+}
+"""How often a style comes of the clips that have one, others once: what is hardest to hold comes more often."""
+SNAPSHOT_S = 120.0
+"""Between two writings of what there is so far."""
 FULL_MOTION = 0.25
 """Change of a value from one frame to the next from which on it counts as moving."""
 PERIOD = 20
@@ -62,9 +72,27 @@ def save_vae(vae: AutoencoderKLWan, run: Path) -> None:
     save(run / "vae.pt", states)
 
 
-def draw_clips(rng: random.Random, count: int, frames: int, size: config.Size, device: torch.device) -> Tensor:
+def draw_scenes(rng: random.Random, count: int, styled: float) -> list[Scene]:
+    """Random scenes, none of them held out.
+
+    Args:
+        styled: share of those that have a style for sure, by `STYLED_WEIGHTS`; of the others three in ten have one.
+    """
+    most, made = max(STYLED_WEIGHTS.values()), list[Scene]()
+    while len(made) < count:
+        scene = sample_scene(rng, held_out=False)
+        if rng.random() < styled:
+            while scene.style == NO_STYLE or rng.random() * most >= STYLED_WEIGHTS.get(scene.style, 1.0):
+                scene = sample_scene(rng, held_out=False)
+        made.append(scene)
+    return made
+
+
+def draw_clips(
+    rng: random.Random, count: int, frames: int, size: config.Size, device: torch.device, styled: float = 0.0
+) -> Tensor:
     """Random clips of the world that start anywhere in their eight seconds: [count, 3, frames, H, W] in [-1, 1]."""
-    scenes: list[Scene] = [sample_scene(rng, held_out=False) for _ in range(count)]
+    scenes = draw_scenes(rng, count, styled)
     starts = torch.tensor([rng.uniform(0, 8 - frames / config.FPS) for _ in range(count)])
     times = starts[:, None] + torch.arange(frames) / config.FPS
     return render(scenes, times.to(device), height=size.height, width=size.width, device=device).float()
@@ -82,6 +110,7 @@ def losses(
     noise: float,
     emphasis: float = 0.0,
     anchor: AutoencoderKLWan | None = None,
+    kept: float = 0.0,
 ) -> dict[str, Tensor]:
     """Parts of the loss: errors of values, of differences in space and time, at a quarter of the size; the KL term.
 
@@ -89,11 +118,19 @@ def losses(
         noise: see `LATENT_NOISE`.
         emphasis: how many times more what moves counts: a subject is a twentieth of the picture, and what is looked at.
         anchor: whose latents the first ones should stay, so that a network that knows those has only to learn the rest.
+        kept: share of the clips whose pictures are made from the anchor's own latents, so that what a network makes
+            that knows only those is shown at least as well as before; needs an anchor with as many channels.
     """
+    with torch.no_grad():
+        theirs = None if anchor is None else encode_moments(anchor, frames)[0].float()
     mean, log_variance = encode_moments(vae, frames)
     mean, log_variance = mean.float(), log_variance.float()
     unit = mean.detach().std((0, 2, 3, 4), keepdim=True)
-    latents = mean + torch.randn_like(mean) * (torch.exp(log_variance) + (noise * unit) ** 2).sqrt()
+    shown, spread = mean, torch.exp(log_variance)
+    if theirs is not None and kept:
+        theirs_too = torch.rand(len(frames), 1, 1, 1, 1, device=frames.device) < kept
+        shown, spread = torch.where(theirs_too, theirs, mean), spread.masked_fill(theirs_too, 0)
+    latents = shown + torch.randn_like(mean) * (spread + (noise * unit) ** 2).sqrt()
     error = decode_frames(vae, latents).float() - frames
     if emphasis:
         weight = 1 + emphasis * moving(frames)
@@ -108,17 +145,15 @@ def losses(
         "small": small.abs().mean(),
         "kl": kl,
     }
-    if anchor is not None:
-        with torch.no_grad():
-            theirs = encode_moments(anchor, frames)[0].float()
+    if anchor is not None and theirs is not None:
         parts["anchor"] = ((mean[:, : theirs.shape[1]] - theirs) / latent_statistics(anchor, theirs)[1]).square().mean()
     return parts
 
 
-def total(parts: dict[str, Tensor]) -> Tensor:
+def total(parts: dict[str, Tensor], anchor_weight: float = ANCHOR_WEIGHT) -> Tensor:
     """The sum that is minimised."""
     pictures = parts["l1"] + 2.0 * parts["l2"] + 0.25 * parts["edges"] + 0.5 * parts["small"]
-    return pictures + KL_WEIGHT * parts["kl"] + ANCHOR_WEIGHT * parts.get("anchor", 0.0)
+    return pictures + KL_WEIGHT * parts["kl"] + anchor_weight * parts.get("anchor", 0.0)
 
 
 @torch.no_grad()
@@ -144,15 +179,15 @@ def measure(
 class FrameRing:
     """The newest drawn clips of one size as bytes: drawing costs far more than a step, so each clip is used often."""
 
-    def __init__(self, size: config.Size, capacity: int, frames: int, device: torch.device) -> None:
+    def __init__(self, size: config.Size, capacity: int, frames: int, device: torch.device, styled: float) -> None:
         self.size, self.held = size, 0
-        self._cursor, self._frames, self._device = 0, frames, device
+        self._cursor, self._frames, self._device, self._styled = 0, frames, device, styled
         self._clips = torch.empty(capacity, 3, frames, size.height, size.width, dtype=torch.uint8, device=device)
 
     @torch.no_grad()
     def add(self, rng: random.Random, count: int) -> None:
         """Draw clips in place of the oldest."""
-        drawn = draw_clips(rng, count, self._frames, self.size, self._device)
+        drawn = draw_clips(rng, count, self._frames, self.size, self._device, self._styled)
         at = torch.arange(self._cursor, self._cursor + count, device=self._device) % len(self._clips)
         self._clips[at] = ((drawn + 1) * 127.5).round().to(torch.uint8)
         self._cursor = (self._cursor + count) % len(self._clips)
@@ -196,14 +231,19 @@ def main() -> None:
     parser.add_argument("--noise", type=float, default=LATENT_NOISE, help="on latents, in their deviations")
     parser.add_argument("--emphasis", type=float, default=0.0, help="how many times more what moves counts")
     parser.add_argument("--anchor", type=Path, help="a run whose latents the first channels should stay")
+    parser.add_argument("--anchor-weight", type=float, default=ANCHOR_WEIGHT)
+    parser.add_argument("--kept", type=float, default=0.0, help="share of pictures from the anchor's own latents")
+    parser.add_argument("--styled", type=float, default=0.0, help="share of clips that have a style for sure")
     parser.add_argument("--lr", type=float, default=2e-3)
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
+    if args.kept and args.anchor is None:
+        parser.error("--kept: needs --anchor")
     clock = Clock(args.minutes, tuple(args.part))
     session = Session.start(args.seed)
     rng = random.Random(args.seed * 1000 + session.rank)
     device, sizes = session.device, [config.Size.parse(text) for text in args.sizes]
-    rings = {size: FrameRing(size, args.capacity, args.frames, device) for size in sizes}
+    rings = {size: FrameRing(size, args.capacity, args.frames, device, args.styled) for size in sizes}
     before = load(args.folder / "vae.pt") if (args.folder / "vae.pt").exists() else None
     sizes_of_it = config.VAE if before is None else before["config"]  # it may have been narrowed
     vae = new_vae(sizes_of_it).to(device)
@@ -219,7 +259,21 @@ def main() -> None:
     log = Log(args.folder / "vae.jsonl" if session.is_main else None)
     for ring in rings.values():
         ring.add(rng, args.clips)
-    step, fraction, drawing_s, mark = 0, clock.begin, 0.0, clock.seconds
+    step, fraction, drawing_s, mark, snapshot_s = 0, clock.begin, 0.0, clock.seconds, clock.seconds
+
+    def finish() -> None:
+        made = new_vae(sizes_of_it).to(device)
+        made.load_state_dict(average.state_dict())
+        mean, std, psnr = measure(made, random.Random(7), 8 if device.type == "cuda" else 1, sizes[0], device)
+        log.write(step=step, seconds=clock.seconds, psnr_db=psnr, latent_std=float(std.mean()))
+        if args.decoder_only and before is not None:
+            mean, std = before["mean"], before["std"]
+        if anchor is not None:  # what knows those latents knows them as they were normalised
+            for of, theirs in ((mean, anchor.config.latents_mean), (std, anchor.config.latents_std)):
+                of[: len(theirs)] = torch.tensor(theirs)
+        made.register_to_config(latents_mean=mean.tolist(), latents_std=std.tolist())
+        save_vae(made, args.folder)
+
     while fraction < clock.end and step < args.max_steps:
         while drawing_s < args.draw_share * (clock.seconds - mark):
             start = clock.seconds
@@ -229,8 +283,8 @@ def main() -> None:
         for _ in range(PERIOD):
             frames = rings[rng.choice(sizes)].crops(args.crops, args.crop, rng)
             with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
-                parts = losses(vae, frames, args.noise, args.emphasis, anchor)
-            total(parts).backward()
+                parts = losses(vae, frames, args.noise, args.emphasis, anchor, args.kept)
+            total(parts, args.anchor_weight).backward()
             session.average_gradients(optimizer.parameters)
             norm = optimizer.step(learning_rate_factor(fraction))
             average.update()
@@ -240,18 +294,11 @@ def main() -> None:
         if session.is_main and step % (5 * PERIOD) == 0:
             shown = {name: float(value.detach()) for name, value in parts.items()}
             log.write(step=step, seconds=clock.seconds, drawing_s=drawing_s, norm=float(norm), **shown)
+        if session.is_main and clock.seconds - snapshot_s > SNAPSHOT_S:
+            finish()
+            snapshot_s = clock.seconds
     if session.is_main:
-        vae = new_vae(sizes_of_it).to(device)
-        vae.load_state_dict(average.state_dict())
-        mean, std, psnr = measure(vae, random.Random(7), 8 if device.type == "cuda" else 1, sizes[0], device)
-        log.write(step=step, seconds=clock.seconds, psnr_db=psnr, latent_std=float(std.mean()))
-        if args.decoder_only and before is not None:
-            mean, std = before["mean"], before["std"]
-        if anchor is not None:  # what knows those latents knows them as they were normalised
-            for of, theirs in ((mean, anchor.config.latents_mean), (std, anchor.config.latents_std)):
-                of[: len(theirs)] = torch.tensor(theirs)
-        vae.register_to_config(latents_mean=mean.tolist(), latents_std=std.tolist())
-        save_vae(vae, args.folder)
+        finish()
     session.finish()
 
 

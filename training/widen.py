@@ -1,10 +1,10 @@
-"""Give a run's autoencoder more latent channels and a wider decoder, and its networks room for them; change nothing.
+"""Give a run's autoencoder more latent channels or wider halves, and its networks room for them; change nothing.
 
-Owns how old weights lie in the wider networks. What is new is silent (nothing reads the new latents, the decoder's new
-channels are zero) but not dead: gradients reach it. Does not train: `training.vae` and `training.transformer` go on.
+Owns how old weights lie in the wider networks. What is new is silent (nothing reads the new latents, the new channels
+inside are zero) but not dead: gradients reach it. Does not train: `training.vae` and `training.transformer` go on.
 Afterwards a student need not learn the new channels from nothing: it takes its teacher's words for them.
 
-    python -m training.widen --folder .train/run --out .train/wide --channels 24 --decoder 16
+    python -m training.widen --folder .train/run --out .train/wide --channels 24 --encoder 48 --decoder 20
     python -m training.graft --folder .train/wide --networks few --old 12
 """
 
@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import re
 from pathlib import Path
 
 import torch
@@ -26,22 +27,35 @@ NEW_WEIGHT = 0.02
 """Deviation of new weights that something comes through; features are normalised."""
 LOG_VARIANCE = -6.0
 """That the encoder gives of new channels."""
-_CHUNKS = {"to_qkv": (3, 1), "time_conv": (2, 1), "encoder.conv_out": (2, 1), "quant_conv": (2, 2)}
+_HALVES = ("encoder.", "decoder.")
+_CHUNKS = {
+    r".*\.to_qkv": (3, 1),
+    r"decoder\..*\.time_conv": (2, 1),
+    r"encoder\.conv_out": (2, 1),
+    r"quant_conv": (2, 2),
+}
 """Layers whose outputs, or inputs, are several tensors one behind the other."""
 
 
-def widen_vae(vae: AutoencoderKLWan, channels: int, decoder_base_dim: int) -> AutoencoderKLWan:
-    """The same pictures from `channels` latents, of which the new ones say nothing yet."""
+def widen_vae(vae: AutoencoderKLWan, channels: int, base_dim: int, decoder_base_dim: int) -> AutoencoderKLWan:
+    """The same pictures from `channels` latents, of which the new ones say nothing yet.
+
+    Args:
+        vae: in single precision.
+        channels: of the latents, as many as there are or more.
+        base_dim: of the encoder, not less than it is.
+        decoder_base_dim: likewise.
+    """
     sizes = {name: vae.config[name] for name in config.VAE}
     old_channels = sizes["z_dim"]
-    made = new_vae(sizes | {"z_dim": channels, "decoder_base_dim": decoder_base_dim})
+    made = new_vae(sizes | {"z_dim": channels, "base_dim": base_dim, "decoder_base_dim": decoder_base_dim})
     weights = vae.state_dict()
     wide = {name: _laid_in(name, weights[name], fresh) for name, fresh in made.state_dict().items()}
     for name, old in weights.items():
         root = math.sqrt(len(wide[name]) / len(old))
-        if name.startswith("decoder.") and name.endswith("gamma"):  # norms multiply by the root of their width
+        if name.startswith(_HALVES) and name.endswith("gamma"):  # norms multiply by the root of their width
             wide[name][: len(old)] /= root
-        if ".to_qkv." in name and name.startswith("decoder."):  # attention divides by it
+        if ".to_qkv." in name:  # attention divides by it
             wide[name][: len(wide[name]) // 3] *= root
     for name, size in (("quant_conv", 2 * channels), ("post_quant_conv", channels)):
         for i in range(size):
@@ -83,12 +97,12 @@ def _laid_in(name: str, old: Tensor, fresh: Tensor) -> Tensor:
         made = torch.ones_like(fresh)
         made[: len(old)] = old
         return made
-    outputs, inputs = next((of for part, of in _CHUNKS.items() if part in (layer, layer.rpartition(".")[2])), (1, 1))
+    outputs, inputs = next((of for layers, of in _CHUNKS.items() if re.fullmatch(layers, layer)), (1, 1))
     made, rows = torch.zeros_like(fresh), _places(len(fresh), len(old), outputs)
     if kind == "bias":
         made[rows] = old
         return made
-    if layer.startswith("decoder."):
+    if layer.startswith(_HALVES):
         made[rows] = NEW_WEIGHT * torch.randn_like(made[rows])
     made[rows[:, None], _places(fresh.shape[1], old.shape[1], inputs)] = old
     return made
@@ -104,13 +118,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--folder", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--channels", type=int, required=True)
-    parser.add_argument("--decoder", type=int, required=True, help="base width of the decoder")
+    parser.add_argument("--channels", type=int, help="of the latents; default: as many as there are")
+    parser.add_argument("--encoder", type=int, help="base width; default: as it is")
+    parser.add_argument("--decoder", type=int, help="base width; default: as it is")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
     torch.manual_seed(args.seed)
-    save_vae(widen_vae(load_vae(args.folder, "cpu"), args.channels, args.decoder), args.out)
-    convert_networks(args.folder, args.out, lambda model: widen_transformer(model, args.channels))
+    vae = load_vae(args.folder, "cpu")
+    held = ((args.channels, "z_dim"), (args.encoder, "base_dim"), (args.decoder, "decoder_base_dim"))
+    channels, *bases = (vae.config[name] if asked is None else asked for asked, name in held)
+    save_vae(widen_vae(vae, channels, *bases), args.out)
+    convert_networks(args.folder, args.out, lambda model: widen_transformer(model, channels))
 
 
 if __name__ == "__main__":

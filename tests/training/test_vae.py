@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import random
+
 import pytest
 import torch
 from diffusers import AutoencoderKLWan
 
 from training import config
-from training.vae import losses, moving, new_vae, total
+from training.scene import STYLES
+from training.vae import STYLED_WEIGHTS, draw_scenes, losses, moving, new_vae, total
 from training.widen import widen_vae
 
 
@@ -52,11 +55,11 @@ def test_the_same_error_counts_more_where_something_moves(vae: AutoencoderKLWan)
 def test_an_anchor_holds_the_first_latents(vae: AutoencoderKLWan) -> None:
     """A wider copy starts where its anchor is; the same steps move its latents less with it than without it."""
     frames = torch.rand(1, 3, 5, 64, 64, generator=torch.Generator().manual_seed(2)) * 2 - 1
-    assert float(losses(widen_vae(vae, 10, 8), frames, 0.0, anchor=vae)["anchor"]) < 1e-9
+    assert float(losses(widen_vae(vae, 10, 8, 8), frames, 0.0, anchor=vae)["anchor"]) < 1e-9
 
     def moved(anchor: AutoencoderKLWan | None) -> float:
         torch.manual_seed(3)
-        wide = widen_vae(vae, 10, 8).requires_grad_(True)
+        wide = widen_vae(vae, 10, 8, 8).requires_grad_(True)
         optimizer = torch.optim.SGD(wide.parameters(), 0.05)
         for _ in range(6):
             optimizer.zero_grad()
@@ -65,3 +68,36 @@ def test_an_anchor_holds_the_first_latents(vae: AutoencoderKLWan) -> None:
         return float(losses(wide, frames, 0.0, anchor=vae)["anchor"].detach())
 
     assert 0 < moved(vae) < 0.5 * moved(None)
+
+
+def test_kept_pictures_are_made_from_the_anchors_latents(vae: AutoencoderKLWan) -> None:
+    """Then the encoder learns nothing of them but to stay near, and the decoder learns to show what is not its own."""
+    torch.manual_seed(4)
+    anchor = new_vae(config.VAE | {"base_dim": 8, "decoder_base_dim": 8, "z_dim": 8})
+    frames = torch.rand(4, 3, 5, 64, 64, generator=torch.Generator().manual_seed(2)) * 2 - 1
+
+    def gradients(kept: float) -> tuple[float, float]:
+        vae.zero_grad()
+        parts = losses(vae, frames, 0.0, anchor=anchor, kept=kept)
+        parts["l1"].backward()
+        sums = [
+            sum(float(parameter.grad.abs().sum()) for parameter in half.parameters() if parameter.grad is not None)
+            for half in (vae.encoder, vae.decoder)
+        ]
+        return sums[0], sums[1]
+
+    assert gradients(0.0)[0] > 0
+    encoder, decoder = gradients(1.0)
+    assert encoder == 0
+    assert decoder > 0
+
+
+def test_styles_that_are_hard_to_hold_come_more_often() -> None:
+    scenes = draw_scenes(random.Random(1), 600, styled=1.0)
+    counts = {style: sum(scene.style == style for scene in scenes) for style in STYLES}
+    assert sum(counts.values()) == len(scenes)
+    shares = {style: STYLED_WEIGHTS.get(style, 1.0) / 18.5 for style in STYLES}
+    for style, count in counts.items():
+        assert abs(count / 600 - shares[style]) < 0.05, style
+    assert min(counts.values()) > 0
+    assert sum(bool(scene.style) for scene in draw_scenes(random.Random(1), 600, styled=0.0)) < 300

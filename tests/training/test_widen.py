@@ -28,7 +28,7 @@ def vae() -> AutoencoderKLWan:
 
 @torch.no_grad()
 def test_the_same_latents_and_the_same_pictures(vae: AutoencoderKLWan) -> None:
-    wide = widen_vae(vae, NEW, 6)
+    wide = widen_vae(vae, NEW, 12, 6)
     frames = torch.rand(1, 3, 9, 64, 96) * 2 - 1
     latents, made = encode_moments(vae, frames)[0], encode_moments(wide, frames)[0]
     torch.testing.assert_close(made[:, :OLD], latents, atol=1e-5, rtol=1e-5)
@@ -39,7 +39,7 @@ def test_the_same_latents_and_the_same_pictures(vae: AutoencoderKLWan) -> None:
 
 def test_what_is_new_learns(vae: AutoencoderKLWan) -> None:
     """Two steps: the first wakes what reads the new parts, the second reaches them."""
-    wide = widen_vae(vae, NEW, 6).train().requires_grad_(True)
+    wide = widen_vae(vae, NEW, 12, 6).train().requires_grad_(True)
     optimizer = torch.optim.Adam(wide.parameters(), 1e-3)
     before = {name: tensor.clone() for name, tensor in wide.state_dict().items()}
     frames = torch.rand(1, 3, 5, 64, 64) * 2 - 1
@@ -50,8 +50,17 @@ def test_what_is_new_learns(vae: AutoencoderKLWan) -> None:
     after = wide.state_dict()
     assert not torch.equal(after["encoder.conv_out.weight"][OLD:NEW], before["encoder.conv_out.weight"][OLD:NEW])
     for name, old in vae.state_dict().items():
-        if name.startswith("decoder.") and name.endswith("weight") and len(old) < len(after[name]):
+        if name.endswith("weight") and name != "quant_conv.weight" and len(old) < len(after[name]):
             assert not torch.equal(after[name][len(old) :], before[name][len(old) :]), name
+
+
+@torch.no_grad()
+def test_one_half_alone(vae: AutoencoderKLWan) -> None:
+    frames = torch.rand(1, 3, 5, 64, 64) * 2 - 1
+    latents = encode_moments(vae, frames)[0]
+    torch.testing.assert_close(encode_moments(widen_vae(vae, OLD, 12, 4), frames)[0], latents, atol=1e-5, rtol=1e-5)
+    pictures = decode_frames(widen_vae(vae, OLD, 8, 6), latents)
+    torch.testing.assert_close(pictures, decode_frames(vae, latents), atol=1e-5, rtol=1e-4)
 
 
 @torch.no_grad()
