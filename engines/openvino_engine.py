@@ -14,6 +14,9 @@ from pathlib import Path
 import numpy as np
 import openvino as ov
 import torch
+from openvino._offline_transformations import apply_moc_transformations
+from openvino.frontend import FrontEndManager
+from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
 from torch import Tensor, nn
 
 from engines import cache
@@ -25,13 +28,27 @@ from engines.torch_engine import TorchVaeEncoder
 from engines.transformer_step import TextKeysValues, TimeEmbedding, TransformerStep, rotary_tables
 from engines.vae_step import CacheShapes, FramesStep, VaeStep
 
+_ELEMENT_TYPES = {torch.float32: ov.Type.f32, torch.int64: ov.Type.i64}
+
 
 def _convert(module: nn.Module, example: Sequence[Tensor]) -> ov.Model:
+    """A graph with all dimensions of its inputs open.
+
+    By the frontend and the passes of `openvino.convert_model`, which itself reports every conversion to its makers over
+    the network, unasked, and spends more than half of its time on inputs that need no preparation.
+    """
     with warnings.catch_warnings(), torch.inference_mode():
         # Tracing warns of every shape that might become a constant; the contract suite runs other shapes than these.
         warnings.simplefilter("ignore")
         traced = torch.jit.trace(module.eval(), tuple(example), check_trace=False)
-        return ov.convert_model(traced, example_input=tuple(example))
+        frontend, decoder = FrontEndManager().load_by_framework("pytorch"), TorchScriptPythonDecoder(traced)
+        loaded = frontend.load(decoder)  # which has a name, because the model does not keep it alive
+        for place, tensor in zip(loaded.get_inputs(), example, strict=True):
+            loaded.set_partial_shape(place, ov.PartialShape([-1] * tensor.ndim))
+            loaded.set_element_type(place, _ELEMENT_TYPES[tensor.dtype])
+        model = frontend.convert(loaded)
+    apply_moc_transformations(model, cf=False, smart_reshape=True)
+    return model
 
 
 class _Graph:
