@@ -81,7 +81,7 @@ def draw_scenes(rng: random.Random, count: int, styled: float) -> list[Scene]:
     most, made = max(STYLED_WEIGHTS.values()), list[Scene]()
     while len(made) < count:
         scene = sample_scene(rng, held_out=False)
-        if rng.random() < styled:
+        if styled and rng.random() < styled:  # without, seeds give the scenes that they always gave
             while scene.style == NO_STYLE or rng.random() * most >= STYLED_WEIGHTS.get(scene.style, 1.0):
                 scene = sample_scene(rng, held_out=False)
         made.append(scene)
